@@ -1,0 +1,37 @@
+# make install | demo | test | check | soak
+# PYTHON picks the interpreter the environment is made with; TORCH_INDEX an index for torch's CPU build.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install demo test check soak prerequisites
+
+prerequisites:
+	@command -v $(PYTHON) >/dev/null || { echo "es-rerank needs Python 3.11 or newer; none was found as '$(PYTHON)'. Install it, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "es-rerank needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name a newer one: make PYTHON=/path/to/python3 ..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments: install its venv module (Debian and Ubuntu: apt-get install python3-venv)."; exit 2; }
+	@command -v mvn >/dev/null || { echo "es-rerank fetches its local engines with Maven, and no 'mvn' was found. Install it (Debian and Ubuntu: apt-get install maven; macOS: brew install maven)."; exit 2; }
+
+$(VENV)/.installed: setup.cfg pyproject.toml es_rerank/__init__.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "Installing es-rerank and its dependencies into $(VENV) (torch is large; a few minutes) ..."
+	$(BIN)/python -m pip install --progress-bar on --quiet --editable '.[dev]'
+	@touch $@
+
+install: prerequisites $(VENV)/.installed
+
+demo: install
+	$(BIN)/es-rerank demo
+
+test: install
+	$(BIN)/python -m pytest -m 'not soak'
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: install
+	$(BIN)/python -m pytest -m soak

@@ -1,0 +1,1 @@
+"""Speaking to Elasticsearch and OpenSearch: client, source, sink, templates."""

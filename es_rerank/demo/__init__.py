@@ -1,0 +1,1 @@
+"""The bundled sample catalogue and the demonstration that runs on it."""

@@ -1,0 +1,1 @@
+"""Real local engines, without containers."""

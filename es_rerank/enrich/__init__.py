@@ -1,0 +1,1 @@
+"""The indexer: documents in, enriched documents out."""

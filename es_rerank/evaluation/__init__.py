@@ -1,0 +1,1 @@
+"""Measuring runs: relevance, diversity, latency."""

@@ -1,0 +1,1 @@
+"""Models, the only room besides training that imports torch (lazily)."""

@@ -1,0 +1,1 @@
+"""The rerank proxy: HTTP in, HTTP out."""

@@ -1,0 +1,1 @@
+"""Candidates in, an order out: scoring, blending, diversity and crowding. No HTTP, no cluster."""
