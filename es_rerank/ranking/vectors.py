@@ -1,0 +1,42 @@
+"""The int8 code of a unit vector, as it is stored in and read from `es_rerank.code`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCALE = 127.0
+
+
+def encode_codes(vectors: NDArray[np.float32]) -> list[str]:
+    """Code unit vectors, (n, d) float, as base64 of d int8 values each: round(127 · v)."""
+    codes = np.clip(np.rint(vectors * SCALE), -127, 127).astype(np.int8)
+    return [base64.b64encode(row.tobytes()).decode("ascii") for row in codes]
+
+
+def decode_codes(
+    codes: Sequence[str | None], dimensions: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read codes back. Returns unit vectors (n, d) float32, and (n,) bool: which rows were there.
+
+    A code that is missing, broken or of another length leaves a row of zeros.
+    """
+    vectors = np.zeros((len(codes), dimensions), dtype=np.float32)
+    present = np.zeros(len(codes), dtype=np.bool_)
+    for row, code in enumerate(codes):
+        if code is None:
+            continue
+        try:
+            raw = base64.b64decode(code, validate=True)
+        except ValueError:
+            continue
+        if len(raw) == dimensions:
+            vectors[row] = np.frombuffer(raw, dtype=np.int8)
+            present[row] = True
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    present &= lengths[:, 0] > 0
+    np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+    return vectors, present
