@@ -1,0 +1,436 @@
+"""Connect to whatever the server says it is, through its own official client.
+
+The official clients refuse each other's servers: elasticsearch-py wants the `X-Elastic-Product`
+header, and its version 9 asks for a media type that Elasticsearch 8 does not know. So the server is
+asked first, plainly, and each way in which it can refuse us has its own message.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import urllib3
+
+from es_rerank.cluster.document import decode_answer
+from es_rerank.errors import ClusterError, ConfigError
+
+Kind = Literal["opensearch", "elasticsearch"]
+Version = tuple[int, int, int]
+
+OLDEST: Mapping[str, Version] = {"opensearch": (2, 4, 0), "elasticsearch": (8, 0, 0)}
+BULK_RETRIES = 6  # 1 + 2 + 4 + 8 + 16 + 32 seconds: a minute of a cluster that is too busy
+BULK_MAX_BYTES = 8 * 1024 * 1024  # the smallest managed clusters take requests of 10 MB
+
+
+@dataclass(frozen=True)
+class SearchClient:
+    """One cluster, whichever engine it runs: a request, a bulk stream, a point in time."""
+
+    kind: Kind
+    version: Version
+    url: str  # without credentials
+    _client: Any = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Say what the server is, for people: `OpenSearch 2.19.1`."""
+        product = "OpenSearch" if self.kind == "opensearch" else "Elasticsearch"
+        return f"{product} {'.'.join(map(str, self.version))}"
+
+    @property
+    def has_shard_doc(self) -> bool:
+        """Whether a point in time can be sorted by `_shard_doc`."""
+        return self.kind == "elasticsearch" or self.version >= (3, 3, 0)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        allow: Collection[int] = (),
+    ) -> Any:
+        """Send one request and return the decoded answer; None for a status in `allow`.
+
+        In an answer with hits each `_source` stays `msgspec.Raw`. Raises ClusterError with the
+        engine's own reason.
+        """
+        try:
+            return self._perform(method, path, body, params)
+        except Exception as error:
+            status = _status(error)
+            if status in allow:
+                return None
+            raise self._error(error, f"{method} {path}") from error
+
+    def open_pit(self, index: str, keep_alive: str) -> str:
+        """Open a point in time over `index` and return its id."""
+        params = {"keep_alive": keep_alive}
+        if self.kind == "opensearch":
+            path = f"/{quote(index)}/_search/point_in_time"
+            return str(self.request("POST", path, params=params)["pit_id"])
+        return str(self.request("POST", f"/{quote(index)}/_pit", params=params)["id"])
+
+    def close_pit(self, pit_id: str) -> None:
+        """Close a point in time; one that is gone already is no error."""
+        if self.kind == "opensearch":
+            body: dict[str, Any] = {"pit_id": [pit_id]}
+            self.request("DELETE", "/_search/point_in_time", body, allow=(404,))
+        else:
+            self.request("DELETE", "/_pit", {"id": pit_id}, allow=(404,))
+
+    def bulk(
+        self, actions: Iterable[tuple[dict[str, Any], str]], *, chunk_size: int
+    ) -> Iterator[tuple[bool, dict[str, Any]]]:
+        """Stream `(action, source as JSON)` to `_bulk`; yield `(ok, item)` for each, in order.
+
+        Items refused with 429 are sent again with growing pauses. Raises ClusterError when the
+        cluster cannot be reached or refuses a whole request.
+        """
+        if self.kind == "opensearch":
+            from opensearchpy.helpers import streaming_bulk
+        else:
+            from elasticsearch.helpers import streaming_bulk  # type: ignore[assignment]
+        try:
+            for ok, item in streaming_bulk(
+                self._client,
+                actions,
+                chunk_size=chunk_size,
+                max_chunk_bytes=BULK_MAX_BYTES,
+                expand_action_callback=_as_given,
+                raise_on_error=False,
+                max_retries=BULK_RETRIES,
+                initial_backoff=1,
+                max_backoff=60,
+            ):
+                (result,) = item.values()
+                yield ok, result
+        except Exception as error:
+            raise self._error(error, "POST /_bulk") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _perform(self, method: str, path: str, body: Any, params: Mapping[str, Any] | None) -> Any:
+        headers = {"accept": "application/json"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        query = {key: _as_param(value) for key, value in (params or {}).items()}
+        if self.kind == "opensearch":
+            return self._client.transport.perform_request(
+                method, path, params=query, body=body, headers=headers
+            )
+        with warnings.catch_warnings():  # deprecations concern whoever wrote the index, not us
+            warnings.simplefilter("ignore")
+            answer = self._client.perform_request(
+                method, path, params=query, body=body, headers=headers
+            )
+        return answer.body
+
+    def _error(self, error: Exception, what: str) -> ClusterError:
+        if isinstance(error, ClusterError):
+            return error
+        status = _status(error)
+        if status is None:
+            return ClusterError(
+                f"{self.name} at {self.url} stopped answering during {what} ({error}). "
+                "Check that it is up, then run the command again."
+            )
+        reason = _reason(error)
+        mend = {
+            401: " The credentials were refused: check username, password or API key.",
+            403: " The user lacks a privilege on this index or cluster.",
+            413: " The request was too large for the cluster: use a smaller --batch-size.",
+            429: " The cluster is too busy: try again later.",
+        }.get(status, "")
+        return ClusterError(
+            f"{self.name} at {self.url} answered {what} with {status}: {reason}.{mend}"
+        )
+
+
+def connect(
+    url: str,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    api_key: str | None = None,
+    ca_certs: str | None = None,
+    verify: bool = True,
+    timeout_s: float = 30.0,
+) -> SearchClient:
+    """Ask the server at `url` what it is and connect with the client that it accepts.
+
+    `http://user:password@host` is understood. Raises ClusterError when it cannot be reached,
+    refuses the credentials, is no search engine or needs another client; ConfigError when the URL
+    is wrong.
+    """
+    base, url_user, url_password = _split_url(url)
+    if username is None and api_key is None:
+        username, password = url_user, url_password
+    login = (username, password or "") if username is not None else None
+    headers = {"authorization": f"ApiKey {api_key}"} if api_key else {}
+    if login and not api_key:
+        headers = urllib3.make_headers(basic_auth=":".join(login))
+    info, product = _ask(base, headers, ca_certs, verify, min(timeout_s, 30.0))
+    kind, version = _identify(base, info, product)
+    tls: dict[str, Any] = {}
+    if base.startswith("https:"):
+        tls = {"verify_certs": verify, "ssl_show_warn": False}
+        if ca_certs:
+            tls["ca_certs"] = ca_certs
+    if kind == "opensearch":
+        client = _opensearch(
+            base,
+            login=login,
+            headers=headers if api_key else {},
+            timeout_s=timeout_s,
+            tls=tls,
+        )
+    else:
+        client = _elasticsearch(
+            base, version, login=login, api_key=api_key, timeout_s=timeout_s, tls=tls
+        )
+    return SearchClient(kind, version, base, client)
+
+
+def quote(index: str) -> str:
+    """Quote an index name or expression for a path."""
+    return urllib.parse.quote(index, safe=",*")
+
+
+def _split_url(url: str) -> tuple[str, str | None, str | None]:
+    """Split off credentials and fill in the scheme's port, which elasticsearch-py insists on."""
+    parts = urllib.parse.urlsplit(url.strip())
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        raise ConfigError(
+            f"{url!r} is not the address of a cluster. Write it like http://localhost:9200."
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = port or (443 if parts.scheme == "https" else 80)
+    base = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+    user = urllib.parse.unquote(parts.username) if parts.username else None
+    password = urllib.parse.unquote(parts.password) if parts.password else None
+    return base, user, password
+
+
+def _ask(
+    base: str, headers: Mapping[str, str], ca_certs: str | None, verify: bool, timeout_s: float
+) -> tuple[Any, str]:
+    """`GET /`: the decoded answer and the `X-Elastic-Product` header."""
+    pool = urllib3.PoolManager(
+        cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE", ca_certs=ca_certs
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+            answer = pool.request(
+                "GET",
+                f"{base}/",
+                headers={**headers, "accept": "application/json"},
+                timeout=timeout_s,
+                retries=False,
+                redirect=False,
+            )
+    except urllib3.exceptions.SSLError as error:
+        raise ClusterError(_tls_message(base, error)) from error
+    except OSError as error:  # a CA file that is not there
+        raise ConfigError(f"The CA file {ca_certs} cannot be read: {error}.") from error
+    except urllib3.exceptions.ProtocolError as error:
+        other = "https" if base.startswith("http:") else "http"
+        raise ClusterError(
+            f"{base} closed the connection without an answer. If it speaks {other}, "
+            f"write {other}:// in the address."
+        ) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise ClusterError(
+            f"{base} cannot be reached ({_cause(error)}). Check the address and that the cluster "
+            "is up; set it with --url, ES_RERANK_UPSTREAM__URL or ELASTICSEARCH_URL."
+        ) from error
+    finally:
+        pool.clear()
+    _check_status(base, answer, bool(headers))
+    try:
+        info = msgspec.json.decode(answer.data)
+    except msgspec.DecodeError:
+        info = None
+    return info, answer.headers.get("X-Elastic-Product", "")
+
+
+def _check_status(base: str, answer: urllib3.BaseHTTPResponse, has_credentials: bool) -> None:
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if status == 401 and has_credentials:
+        text = "refused the credentials (401). Check username, password or API key."
+    elif status == 401:
+        text = (
+            "asks for credentials (401). Set ES_RERANK_UPSTREAM__USERNAME and "
+            "ES_RERANK_UPSTREAM__PASSWORD, or ES_RERANK_UPSTREAM__API_KEY."
+        )
+    elif status == 403:
+        text = (
+            "knows the user but forbids `GET /` (403). Give the user the cluster privilege "
+            "`monitor` (OpenSearch: `cluster:monitor/main`)."
+        )
+    elif 300 <= status < 400:
+        where = answer.headers.get("Location", "elsewhere")
+        text = f"redirects to {where} ({status}). Use the cluster's own address."
+    elif status >= 500 or status == 429:
+        text = (
+            f"answers {status}: it is starting, overloaded or behind a broken gateway. Try later."
+        )
+    else:
+        text = f"answers `GET /` with {status}: that is no Elasticsearch or OpenSearch node."
+    raise ClusterError(f"{base} {text}")
+
+
+def _identify(base: str, info: Any, product: str) -> tuple[Kind, Version]:
+    stated = info.get("version") if isinstance(info, dict) else None
+    number = stated.get("number") if isinstance(stated, dict) else None
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", number) if isinstance(number, str) else None
+    if found is None or not isinstance(stated, dict):
+        raise ClusterError(
+            f"{base} answers, but is no Elasticsearch or OpenSearch. Check the address and port "
+            "(Kibana and Dashboards listen on 5601; the cluster usually on 9200)."
+        )
+    version = (int(found[1]), int(found[2]), int(found[3]))
+    kind: Kind = "opensearch" if stated.get("distribution") == "opensearch" else "elasticsearch"
+    if kind == "opensearch" and version[0] == 7:
+        # compatibility.override_main_response_version hides the version: take the oldest.
+        version = OLDEST[kind]
+    name = "OpenSearch" if kind == "opensearch" else "Elasticsearch"
+    if version < OLDEST[kind]:
+        oldest = ".".join(map(str, OLDEST[kind][:2]))
+        raise ClusterError(f"{base} is {name} {number}; es-rerank needs {name} {oldest} or newer.")
+    if kind == "elasticsearch" and product != "Elasticsearch":
+        raise ClusterError(
+            f"{base} says it is version {number} but sends no `X-Elastic-Product: Elasticsearch` "
+            "header, without which the official client refuses it. A gateway in between may take "
+            "the header off: let it through, or use the cluster's own address."
+        )
+    return kind, version
+
+
+def _elasticsearch(
+    base: str,
+    version: Version,
+    *,
+    login: tuple[str, str] | None,
+    api_key: str | None,
+    timeout_s: float,
+    tls: Mapping[str, Any],
+) -> Any:
+    import elasticsearch
+    from elastic_transport import JsonSerializer
+
+    installed = elasticsearch.__version__[0]
+    # A client speaks to its own major and the next one: 8 to 8 and 9, 9 to 9 and 10.
+    if not installed <= version[0] <= installed + 1:
+        extra = "es8" if version[0] == 8 else "es9"
+        raise ClusterError(
+            f"{base} is Elasticsearch {version[0]}, which the installed elasticsearch-py "
+            f"{installed} cannot speak to. Install the fitting one: "
+            f"pip install 'es-rerank[{extra}]'"
+        )
+
+    class Serializer(JsonSerializer):
+        def json_loads(self, data: bytes) -> Any:
+            return decode_answer(data)
+
+    login_options: dict[str, Any] = {"api_key": api_key} if api_key else {"basic_auth": login}
+    return elasticsearch.Elasticsearch(
+        base,
+        serializer=Serializer(),
+        request_timeout=timeout_s,
+        retry_on_timeout=False,
+        **login_options,
+        **tls,
+    )
+
+
+def _opensearch(
+    base: str,
+    *,
+    login: tuple[str, str] | None,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    tls: Mapping[str, Any],
+) -> Any:
+    import opensearchpy
+    from opensearchpy.serializer import JSONSerializer
+
+    class Serializer(JSONSerializer):  # type: ignore[misc, unused-ignore]
+        def loads(self, s: str) -> Any:
+            return decode_answer(s.encode("utf-8", "surrogatepass"))
+
+    return opensearchpy.OpenSearch(
+        hosts=[base],
+        serializer=Serializer(),
+        timeout=timeout_s,
+        http_auth=login if not headers else None,
+        headers=dict(headers),
+        **tls,
+    )
+
+
+def _as_given(action: tuple[dict[str, Any], str]) -> tuple[dict[str, Any], str]:
+    return action
+
+
+def _as_param(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of either official client's error, None where no answer came."""
+    status = getattr(error, "status_code", None)
+    if status is None:
+        status = getattr(getattr(error, "meta", None), "status", None)
+    return status if isinstance(status, int) else None
+
+
+def _reason(error: Exception) -> str:
+    """The engine's own words: type and reason of the root cause."""
+    body = getattr(error, "body", None)  # elasticsearch-py
+    if body is None:
+        body = getattr(error, "info", None)  # opensearch-py
+    detail = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(detail, dict):
+        return str(detail or body or error)
+    causes = detail.get("root_cause")
+    cause = causes[0] if isinstance(causes, list) and causes else detail
+    if not isinstance(cause, dict):
+        return str(cause)
+    nested = detail.get("caused_by")
+    inner = f" ({nested['reason']})" if isinstance(nested, dict) and nested.get("reason") else ""
+    return f"{cause.get('type')}: {cause.get('reason')}{inner}"
+
+
+def _cause(error: Exception) -> str:
+    text = str(error.__context__ or error)
+    return text.rpartition(": ")[2] or text
+
+
+def _tls_message(base: str, error: Exception) -> str:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        why = text.partition("CERTIFICATE_VERIFY_FAILED] ")[2].partition(" (_ssl")[0]
+        return (
+            f"The certificate of {base} is not trusted ({why}). Name its CA in the setting "
+            "upstream.ca_certs (ES_RERANK_UPSTREAM__CA_CERTS); for a test, upstream.verify=false."
+        )
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return f"{base} does not speak TLS: write http:// in the address."
+    return f"TLS with {base} failed: {text}."

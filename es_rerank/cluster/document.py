@@ -1,0 +1,169 @@
+"""Read documents without changing them: raw sources, values by dotted path, the text to embed.
+
+A `_source` is kept as the bytes the engine sent. Decoding and encoding it again would turn 1.10
+into 1.1, which in a keyword field is another value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from es_rerank.cluster.fields import NAMESPACE
+
+MAX_TEXT_CHARS = 4000  # several times what an embedder of 512 tokens reads
+TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
+SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document of the source index; `patch` holds what enrichers have found so far."""
+
+    id: str
+    routing: str | None
+    raw: bytes  # the `_source` as the engine sent it
+    source: Mapping[str, Any]  # the same, decoded for reading
+    patch: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One search hit; `source` is its `_source`, byte for byte, and unset where there is none."""
+
+    id: str = msgspec.field(name="_id", default="")
+    routing: str | None = msgspec.field(name="_routing", default=None)
+    source: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_source", default=msgspec.UNSET)
+    sort: list[Any] | None = None
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """The `hits` object of a search answer; `total` only where it was asked for."""
+
+    hits: list[Hit]
+    total: dict[str, Any] | None = None
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_HITS = msgspec.json.Decoder(Hits)
+_ENCODER = msgspec.json.Encoder()
+
+
+def decode_answer(data: bytes) -> Any:
+    """Decode an engine's answer as json.loads would, but `hits` as Hits with raw sources.
+
+    Raises ValueError when it is no JSON.
+    """
+    try:
+        answer = _OBJECT.decode(data)
+    except msgspec.ValidationError:  # a list or a scalar
+        return _decode(data)
+    return {
+        name: _HITS.decode(raw) if name == "hits" and bytes(raw[:1]) == b"{" else _decode(raw)
+        for name, raw in answer.items()
+    }
+
+
+def read_document(hit: Hit) -> Document:
+    """Make the hit a document, without what an earlier enrichment left under `es_rerank`.
+
+    Raises ValueError when the hit carries no `_source` object.
+    """
+    if isinstance(hit.source, msgspec.UnsetType):
+        raise ValueError("the engine keeps no _source for it")
+    raw = bytes(hit.source)
+    source = _decode(raw)
+    if not isinstance(source, dict):
+        raise ValueError("its _source is no object")
+    if own := [key for key in source if key == NAMESPACE or key.startswith(f"{NAMESPACE}.")]:
+        members = _OBJECT.decode(raw)
+        for key in own:
+            del members[key], source[key]
+        raw = _ENCODER.encode(members)
+    return Document(hit.id, hit.routing, raw, source)
+
+
+def splice(raw: bytes, patch: bytes) -> str:
+    """Add `"es_rerank": patch` to a JSON object and put it on one line, as `_bulk` needs it.
+
+    Every value keeps its bytes: a bare line break can only stand between them.
+    """
+    body = raw.replace(b"\n", b" ").replace(b"\r", b" ").rstrip()
+    inside = body[:-1].rstrip()
+    comma = b"" if inside == b"{" else b","
+    return b"".join((inside, comma, b'"', NAMESPACE.encode(), b'":', patch, b"}")).decode()
+
+
+def hash_source(raw: bytes) -> str:
+    """Hash a source to 16 hex digits, to tell whether the document has changed since."""
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def read_values(source: Any, path: str) -> Iterator[Any]:
+    """Yield the scalar values at a dotted path, in order, through objects, arrays and nested.
+
+    `a.b` finds {"a": {"b": 1}}, {"a": [{"b": 1}]} and {"a.b": 1} alike; nulls are left out.
+    """
+    if isinstance(source, list):
+        for item in source:
+            yield from read_values(item, path)
+        return
+    if not path:
+        if source is not None and not isinstance(source, Mapping):
+            yield source
+        return
+    if not isinstance(source, Mapping):
+        return
+    cut = len(path)
+    while cut > 0:  # the longest key first: a literal dotted key hides nothing
+        if (key := path[:cut]) in source:
+            yield from read_values(source[key], path[cut + 1 :])
+        cut = path.rfind(".", 0, cut)
+
+
+def read_text(source: Mapping[str, Any], path: str) -> str:
+    """Return a field's text on one line, without HTML tags; several values are joined by ', '."""
+    parts = (clean_text(str(value)) for value in read_values(source, path))
+    return ", ".join(part for part in parts if part)
+
+
+def clean_text(text: str) -> str:
+    """Take HTML tags and entities, runs of white space and lone surrogates out of a text."""
+    if "<" in text:
+        text = TAG.sub(" ", text)
+    if "&" in text:
+        text = html.unescape(text)
+    text = SPACE.sub(" ", text).strip()
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
+    """Join the text fields' texts by '. ', empty ones left out: what is embedded and scored."""
+    return join_texts([read_text(source, path) for path in text_fields])
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """Join texts by '. ': empty and repeated ones left out, no second stop after a full stop."""
+    joined = ""
+    for text in dict.fromkeys(filter(None, texts)):
+        gap = " " if joined.endswith((".", "。", "!", "?", "！", "？")) else ". "
+        joined = f"{joined}{gap}{text}" if joined else text
+    return joined[:MAX_TEXT_CHARS]
+
+
+def text_template(text_fields: Sequence[str]) -> str:
+    """Write the rule of document_text down for the mapping's `_meta`: '{title}. {description}'."""
+    return ". ".join(f"{{{path}}}" for path in text_fields)
+
+
+def _decode(raw: bytes | msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:  # a lone surrogate, which JSON allows and msgspec does not
+        return json.loads(bytes(raw))

@@ -1,0 +1,123 @@
+"""Read every document of an index once: point in time and search_after.
+
+Elasticsearch, and OpenSearch from 3.3, have `_shard_doc`, a sort value that is unique over all
+shards. Before, two documents of different shards can tie, and a page that ends between them loses
+or repeats one. There the point in time is cut into as many slices as the index has shards: slice i
+is then shard i alone, where `_doc` is unique.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from es_rerank.cluster.client import SearchClient, quote
+from es_rerank.cluster.document import Document, read_document
+from es_rerank.errors import ClusterError, ConfigError, DataError
+
+KEEP_ALIVE = "10m"  # between two pages: the time that one chunk takes to embed and write, at most
+
+
+@dataclass(frozen=True)
+class SourceIndex:
+    """One concrete index behind the name that was asked for."""
+
+    name: str  # as asked for: an index or an alias, whose filter then counts
+    index: str  # the concrete index
+    mappings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # flat: {"index.number_of_shards": "5", ...}
+    shards: int
+
+
+def open_source(client: SearchClient, name: str) -> SourceIndex:
+    """Look the index or alias up.
+
+    Raises ConfigError when there is none, when it stands for several, or when it keeps no
+    `_source` to read documents from.
+    """
+    found = client.request("GET", f"/{quote(name)}", params={"flat_settings": True}, allow=(404,))
+    if not found:
+        raise ConfigError(
+            f"There is no index {name!r} on {client.url}. List what is there: "
+            f"curl '{client.url}/_cat/indices?v'"
+        )
+    if len(found) > 1:
+        raise ConfigError(
+            f"{name!r} stands for {len(found)} indices ({', '.join(sorted(found)[:5])}, ...). "
+            "Reindex them one at a time, each to its own DEST."
+        )
+    ((index, described),) = found.items()
+    mappings = described.get("mappings", {})
+    settings = described.get("settings", {})
+    kept = mappings.get("_source", {})
+    if kept.get("enabled") in (False, "false") or kept.get("includes") or kept.get("excludes"):
+        raise ConfigError(
+            f"{index} does not keep the whole `_source` of its documents, so reading them back "
+            "would lose fields. Index them again from where they came from."
+        )
+    return SourceIndex(name, index, mappings, settings, int(settings["index.number_of_shards"]))
+
+
+def count_documents(client: SearchClient, name: str) -> int:
+    """Count the documents that a search of `name` sees now."""
+    return int(client.request("GET", f"/{quote(name)}/_count")["count"])
+
+
+def read_documents(
+    client: SearchClient, source: SourceIndex, *, page_size: int = 500
+) -> Iterator[Document]:
+    """Yield each document of the source as it stood at the first call, none lost or repeated.
+
+    Raises DataError when a document has no `_source`, ClusterError when fewer documents arrive
+    than the engine counted.
+    """
+    pit_id = client.open_pit(source.name, KEEP_ALIVE)
+    order = "_shard_doc" if client.has_shard_doc else "_doc"
+    cuts: list[Mapping[str, int] | None] = [None]
+    if not client.has_shard_doc and source.shards > 1:
+        cuts = [{"id": shard, "max": source.shards} for shard in range(source.shards)]
+    try:
+        count = {"size": 0, "track_total_hits": True, "pit": _pit(pit_id)}
+        total = client.request("POST", "/_search", count)["hits"].total["value"]
+        read = 0
+        for cut in cuts:
+            body: dict[str, Any] = {"size": page_size, "sort": [{order: "asc"}]}
+            if cut is not None:
+                body["slice"] = cut
+            for document in _read_slice(client, pit_id, body):
+                read += 1
+                yield document
+    finally:
+        client.close_pit(pit_id)
+    if read != total:
+        raise ClusterError(
+            f"{client.name} counted {total:,} documents but gave {read:,}. Run the command again."
+        )
+
+
+def _read_slice(client: SearchClient, pit_id: str, body: dict[str, Any]) -> Iterator[Document]:
+    body["track_total_hits"] = False
+    while True:
+        body["pit"] = _pit(pit_id)
+        answer = client.request("POST", "/_search", body)
+        shards = answer.get("_shards", {})
+        if shards.get("failed") or answer.get("timed_out"):
+            raise ClusterError(
+                f"{client.name} could not read every shard: {shards.get('failures', 'time out')}. "
+                "Wait until the index is green, then run the command again."
+            )
+        pit_id = answer.get("pit_id", pit_id)
+        hits = answer["hits"].hits
+        for hit in hits:
+            try:
+                yield read_document(hit)
+            except ValueError as error:
+                raise DataError(f"The document {hit.id!r} cannot be read: {error}.") from error
+        if len(hits) < body["size"]:
+            return
+        body["search_after"] = hits[-1].sort
+
+
+def _pit(pit_id: str) -> dict[str, str]:
+    return {"id": pit_id, "keep_alive": KEEP_ALIVE}
