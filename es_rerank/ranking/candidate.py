@@ -1,0 +1,45 @@
+"""Candidates: the engine's hits of one rank window, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Text = str | None
+Value = str | None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The rank window, in first-stage order.
+
+    first_stage: (n,) the engine's `_score`.
+    texts: n texts, None or "" where a document has none.
+    vectors: (n, d) unit rows, zeros where `has_vector` is False; None when no document has one.
+    attributes: per attribute n values, None where a document has none.
+    """
+
+    first_stage: NDArray[np.float64]
+    texts: Sequence[Text]
+    vectors: NDArray[np.float32] | None = None
+    has_vector: NDArray[np.bool_] | None = None
+    attributes: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.first_stage)
+
+
+def band_prices(prices: Sequence[float | None], per_doubling: int = 1) -> list[Value]:
+    """Turn prices into bands, by default one for each doubling of the price.
+
+    Bands are relative (log scale) because 10 and 20 differ as shoppers see it, 510 and 520 do not.
+    """
+    return [
+        None
+        if price is None or not price > 0
+        else str(int(np.floor(np.log2(price) * per_doubling)))
+        for price in prices
+    ]
