@@ -57,7 +57,7 @@ def engine(request: pytest.FixtureRequest) -> Node:
 
 @pytest.fixture
 def index_name(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An unused index name; indices whose names begin with it are deleted from the test's engines."""
+    """An unused index name; the test's engines delete what begins with it afterwards."""
     used = [name for name in request.fixturenames if name in ENGINE_FIXTURES]
     nodes: set[str] = {request.getfixturevalue(name).url for name in used}
     name = f"test-{uuid.uuid4().hex[:12]}"

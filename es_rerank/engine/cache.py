@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -14,3 +17,15 @@ def cache_folder() -> Path:
     """The cache folder: `ES_RERANK_CACHE`, else the user's own; it need not exist yet."""
     named = os.environ.get(VARIABLE)
     return Path(named).expanduser().absolute() if named else user_cache_path("es-rerank")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change what lies in `folder`, which is made if need be.
+
+    The kernel frees the lock of a process that died.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from es_rerank.engine.cache import cache_folder
+from es_rerank.engine.cache import cache_folder, locked
 from es_rerank.engine.java import Java
 from es_rerank.engine.kinds import Kind
 from es_rerank.errors import EngineError
@@ -46,7 +45,7 @@ def compile_launcher(kind: Kind, java: Java, jars: Path, report: Report) -> Path
     if classes.is_dir():
         return classes
     compiler = _fetch("compiler", COMPILER_VERSION, "the Java compiler", java, report)
-    with _locked(classes.parent):
+    with locked(classes.parent):
         if classes.is_dir():
             return classes
         with _replacing(classes) as half:
@@ -78,7 +77,7 @@ def _fetch(name: str, version: str, title: str, java: Java, report: Report) -> P
     jars = cache_folder() / "jars" / f"{name}-{version}-{_digest(pom)}"
     if jars.is_dir():  # it is renamed into place, so it is whole
         return jars
-    with _locked(jars.parent):
+    with locked(jars.parent):
         if jars.is_dir():
             return jars
         mvn = shutil.which("mvn")
@@ -87,7 +86,7 @@ def _fetch(name: str, version: str, title: str, java: Java, report: Report) -> P
                 f"{title} is fetched with Maven, and no 'mvn' was found on the PATH. Install it"
                 " (Debian and Ubuntu: apt-get install maven; macOS: brew install maven)."
             )
-        report(f"Fetching {title} with Maven into {jars} ...")
+        report(f"Fetching {title} with Maven, once, into {jars} ...")
         with _replacing(jars) as half:
             _run_maven(mvn, pom, half, title, java)
             _unpack_plugins(half)
@@ -149,19 +148,13 @@ def _tail(text: str) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time fill `folder`; the kernel frees the lock of a dead one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for abandoned in folder.glob(".half-*"):
-            shutil.rmtree(abandoned, ignore_errors=True)
-        yield
-
-
-@contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """Fill a folder beside `target`, and rename it to `target` only when that has succeeded."""
+    """Fill a folder beside `target`, and rename it to `target` only when that has succeeded.
+
+    The caller holds the lock, so a half-filled folder found here is one that a dead process left.
+    """
+    for abandoned in target.parent.glob(".half-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     half = Path(tempfile.mkdtemp(prefix=".half-", dir=target.parent))
     try:
         yield half

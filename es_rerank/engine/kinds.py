@@ -54,6 +54,7 @@ KINDS: dict[KindName, Kind] = {
         launcher="io.esrerank.ElasticsearchLauncher",
         plugins=(
             "org.elasticsearch.transport.netty4.Netty4Plugin",
+            "io.esrerank.LanguagePlugin",
             "io.esrerank.RootPlugin",
         ),
         settings={"transport.type": "netty4", "http.type": "netty4"},

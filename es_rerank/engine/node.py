@@ -59,8 +59,7 @@ class Node:
         elif self._process.poll() is None:
             end(self.pid, self.started, STOP_GRACE_S)
         self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        _close(self._process)
         if self.temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -107,17 +106,15 @@ def boot(
     (home / "port").unlink(missing_ok=True)
     log = home / "node.log"
     command = java_command(what, java, f"{classes}{os.pathsep}{jars}/*", home, heap)
-    if watch_parent:
-        command.insert(1, "-Des_rerank.watch=true")
-        if temporary:
-            command.insert(1, "-Des_rerank.temporary=true")
+    if temporary:
+        command.insert(1, "-Des_rerank.temporary=true")
     report(f"Starting {what.title} {what.version} (Java {java.major}), log {log} ...")
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            # The node reads this pipe to its end, which comes when our process is gone. It must
+            # The node halts when this pipe ends, which it does when our process is gone. It must
             # not be inherited by anybody else, which is Python's default.
-            stdin=subprocess.PIPE if watch_parent else subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=home,
@@ -125,11 +122,12 @@ def boot(
         )
     try:
         bound, version = _wait_until_ready(what, process, home, log, timeout_s)
+        if not watch_parent:
+            _release(process)
     except BaseException:
         process.kill()
         process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
+        _close(process)
         raise
     url = f"http://{HOST}:{bound}"
     report(f"{what.title} {version} is ready at {url}")
@@ -204,6 +202,18 @@ def _wait_until_ready(
     raise EngineError(
         f"{kind.title} was not ready after {timeout_s:.0f} s. The end of {log}:\n{log_tail(log)}"
     )
+
+
+def _release(process: subprocess.Popen[bytes]) -> None:
+    """Tell a node that it may outlive us."""
+    assert process.stdin is not None
+    process.stdin.write(b"!")
+    process.stdin.close()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def log_tail(log: Path) -> str:

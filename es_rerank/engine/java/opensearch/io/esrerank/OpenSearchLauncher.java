@@ -30,9 +30,7 @@ public final class OpenSearchLauncher {
 
     public static void main(String[] args) throws Exception {
         Path folder = Path.of(args[0]).toAbsolutePath();
-        if (System.getProperty("es_rerank.watch") != null) {
-            Lifeline.holdOnToParent(System.getProperty("es_rerank.temporary") == null ? null : folder);
-        }
+        Lifeline.holdOnToParent(Boolean.getBoolean("es_rerank.temporary") ? folder : null);
         List<Class<? extends Plugin>> plugins = new ArrayList<>();
         for (int i = 1; i < args.length; i++) {
             plugins.add(Class.forName(args[i]).asSubclass(Plugin.class));

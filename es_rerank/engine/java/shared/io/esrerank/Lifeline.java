@@ -13,18 +13,19 @@ final class Lifeline {
     private Lifeline() {}
 
     /**
-     * Halts this JVM when standard input ends.
+     * Halts this JVM when standard input ends, unless a byte has come through it before.
      *
-     * The parent holds the other end of the pipe and never writes; the kernel closes it however the
-     * parent dies, SIGKILL included. Halting is safe: the translog is synced on every request.
+     * The parent holds the other end of the pipe; the kernel closes it however the parent dies,
+     * SIGKILL included. A parent that wants its node to outlive it sends one byte. Halting is safe:
+     * the translog is synced on every request.
      *
      * @param temporary the node's folder if nobody needs it afterwards, else null
      */
     static void holdOnToParent(Path temporary) {
         Thread watch = new Thread(() -> {
             try {
-                while (System.in.read() >= 0) {
-                    // nothing is ever sent
+                if (System.in.read() >= 0) {
+                    return;
                 }
             } catch (IOException gone) {
                 // a broken pipe is an ended one
