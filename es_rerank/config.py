@@ -1,0 +1,274 @@
+"""Settings: flag > `ES_RERANK_*` environment > TOML file > default.
+
+Every setting is a field below, with its meaning in the description; docs/configuration.md is made
+from them. Secrets come by environment or from a `*_file`, never from the TOML file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from es_rerank.errors import ConfigError
+
+DEFAULT_FILE = Path("es-rerank.toml")
+URL_FALLBACKS = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
+API_KEY_FALLBACKS = ("ELASTIC_API_KEY", "ES_API_KEY")
+SECRETS = (("upstream", "password"), ("upstream", "api_key"), ("model", "api_key"))
+
+
+class Section(BaseModel):
+    """A table of the TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UpstreamSettings(Section):
+    url: str = Field("http://localhost:9200", description="Address of the cluster.")
+    username: str | None = Field(None, description="User of our own calls to the cluster.")
+    password: SecretStr | None = Field(None, description="Password; environment only.")
+    password_file: Path | None = Field(None, description="File that holds the password.")
+    api_key: SecretStr | None = Field(None, description="API key; environment only.")
+    api_key_file: Path | None = Field(None, description="File that holds the API key.")
+    ca_certs: Path | None = Field(None, description="PEM file of the authorities to trust.")
+    verify: bool = Field(True, description="Check the cluster's certificate.")
+    timeout_s: float = Field(60.0, gt=0, description="Seconds to wait for the cluster's answer.")
+    connections: int = Field(256, ge=1, description="Connections kept to the cluster at most.")
+
+
+class ProxySettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(9400, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_search_bytes: int = Field(
+        2_000_000, ge=1024, description="A larger search body passes through unranked."
+    )
+    max_answer_bytes: int = Field(
+        50_000_000, ge=1024, description="A larger search answer passes through unranked."
+    )
+    compare: bool = Field(True, description="Serve the compare page.")
+
+
+class DiversifySettings(Section):
+    diversity: float = Field(
+        0.1, ge=0, le=1, description="0 is pure relevance, 1 pure variety (t = 1 - diversity)."
+    )
+    vector_weight: float = Field(0.5, ge=0, description="Share of cosine in the similarity.")
+    attribute_weight: float = Field(
+        0.5, ge=0, description="Share of attribute agreement in the similarity."
+    )
+
+
+class RerankSettings(Section):
+    enabled: bool = Field(True, description="Rerank searches; off, everything passes through.")
+    rank_window_size: int = Field(100, ge=1, le=10_000, description="How many hits are ranked.")
+    max_rank_window_size: int = Field(
+        1000, ge=1, le=10_000, description="The most that a request may ask for."
+    )
+    timeout_ms: int = Field(
+        500, ge=1, description="Milliseconds for ranking; then the engine's order goes back."
+    )
+    max_timeout_ms: int = Field(60_000, ge=1, description="The most that a request may ask for.")
+    max_waiting: int = Field(
+        32, ge=1, description="Searches waiting for the model; more keep the engine's order."
+    )
+    relevance_weight: float = Field(0.5, ge=0, description="Weight of the model's score.")
+    first_stage_weight: float = Field(0.5, ge=0, description="Weight of the engine's score.")
+    text_fields: tuple[str, ...] = Field(
+        (), description="Fields the model reads; found from the mapping when empty."
+    )
+    attribute_fields: tuple[str, ...] = Field(
+        (), description="Fields that make hits alike; found from the mapping when empty."
+    )
+    price_field: str | None = Field(None, description="Price field; found when not given.")
+    diversify: DiversifySettings = Field(default_factory=DiversifySettings)
+
+
+class IndexSettings(Section):
+    """Settings of the indices whose name matches; what is not given follows [rerank]."""
+
+    enabled: bool | None = Field(None, description="Rerank searches of this index.")
+    rank_window_size: int | None = Field(None, ge=1, le=10_000, description="As in [rerank].")
+    diversity: float | None = Field(None, ge=0, le=1, description="As in [rerank.diversify].")
+    text_fields: tuple[str, ...] = Field((), description="As in [rerank].")
+    attribute_fields: tuple[str, ...] = Field((), description="As in [rerank].")
+    price_field: str | None = Field(None, description="As in [rerank].")
+
+
+class ModelSettings(Section):
+    kind: Literal["bi-encoder", "cross-encoder", "remote"] = Field(
+        "bi-encoder", description="What scores: vectors, a cross-encoder, or a /rerank server."
+    )
+    name: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the model.")
+    url: str | None = Field(None, description="Address of the /rerank server of kind remote.")
+    api_key: SecretStr | None = Field(None, description="Its API key; environment only.")
+    api_key_file: Path | None = Field(None, description="File that holds its API key.")
+    embedder: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the embedder.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the model; all if unset.")
+
+
+class TelemetrySettings(Section):
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much is logged on stderr."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto is console on a terminal, JSON elsewhere."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings, checked."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ES_RERANK_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
+    proxy: ProxySettings = Field(default_factory=ProxySettings)
+    rerank: RerankSettings = Field(default_factory=RerankSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    indices: dict[str, IndexSettings] = Field(
+        default_factory=dict, description="By index name or pattern, such as 'products-*'."
+    )
+
+
+Nested = Mapping[str, Any]
+
+
+def load_settings(config_file: Path | None = None, overrides: Nested | None = None) -> Settings:
+    """Read and check the settings. `overrides` are the flags, nested like the TOML file.
+
+    Raises ConfigError, naming each wrong setting and where it came from.
+    """
+    return trace_settings(config_file, overrides)[0]
+
+
+def trace_settings(
+    config_file: Path | None = None, overrides: Nested | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """Read the settings, and say of each dotted key where its value came from."""
+    file = config_file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    sources: list[tuple[str, Nested]] = [
+        ("flag", overrides or {}),
+        ("environment", EnvSettingsSource(Settings)()),
+    ]
+    if file is not None:
+        sources.append((str(file), read_file(file)))
+    sources.append(("environment", read_fallbacks()))
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, values in reversed(sources):
+        for path, value in flatten(values):
+            put(merged, path, value)
+            origins[".".join(path)] = origin
+    try:
+        settings = Settings.model_validate(read_secret_files(merged))
+    except ValidationError as error:
+        raise ConfigError(describe(error, origins)) from None
+    return settings, origins
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError when it is absent, broken, or holds a secret."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {file}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read as TOML: {error}") from None
+    for section, key in SECRETS:
+        if isinstance(values.get(section), dict) and key in values[section]:
+            raise ConfigError(
+                f"{file}: {section}.{key} is a secret and must not stand in this file: set "
+                f"ES_RERANK_{section.upper()}__{key.upper()}, or {section}.{key}_file"
+            )
+    return values
+
+
+def read_fallbacks() -> dict[str, Any]:
+    """Read the variables that Elasticsearch's and OpenSearch's own tools know."""
+    found: dict[str, Any] = {}
+    for names, key in ((URL_FALLBACKS, "url"), (API_KEY_FALLBACKS, "api_key")):
+        for name in names:
+            if os.environ.get(name):
+                found.setdefault("upstream", {}).setdefault(key, os.environ[name])
+    return found
+
+
+def read_secret_files(values: dict[str, Any]) -> dict[str, Any]:
+    """Put the content of each `*_file` where its secret belongs, unless that is set itself."""
+    for section, key in SECRETS:
+        table = values.get(section, {})
+        file = table.get(f"{key}_file")
+        if file and not table.get(key):
+            try:
+                table[key] = Path(file).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigError(f"{section}.{key}_file cannot be read: {error}") from None
+    return values
+
+
+def flatten(values: Nested, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each leaf with its path; None counts as not given."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, (*path, key))
+        elif value is not None:
+            yield (*path, key), value
+
+
+def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a nested value."""
+    for key in path[:-1]:
+        values = values.setdefault(key, {})
+    values[path[-1]] = value
+
+
+def describe(error: ValidationError, origins: Mapping[str, str]) -> str:
+    """Say of each wrong setting what is wrong with it, where it stands, and the nearest name."""
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        dotted = ".".join(path)
+        where = f" (from {origins[dotted]})" if dotted in origins else ""
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(path[-1], known_keys(path[:-1]), n=1)
+            hint = f"; did you mean {'.'.join([*path[:-1], near[0]])}?" if near else ""
+            lines.append(f"{dotted}{where}: there is no such setting{hint}")
+        else:
+            lines.append(f"{dotted}{where}: {problem['msg']}")
+    return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def known_keys(path: list[str]) -> list[str]:
+    """The names a table may hold."""
+    model: type[BaseModel] = Settings
+    for part in path:
+        if model is Settings and part == "indices":
+            return list(IndexSettings.model_fields)
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def list_settings(model: type[BaseModel] = Settings, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting's dotted key with its pydantic field, for documentation and `config`."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        dotted = f"{path}{name}"
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from list_settings(annotation, f"{dotted}.")
+        elif name == "indices":
+            yield from list_settings(IndexSettings, "indices.NAME.")
+        else:
+            yield dotted, field

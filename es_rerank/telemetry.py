@@ -1,0 +1,76 @@
+"""Logs and metrics. Query text and credentials are never logged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from es_rerank import __version__
+
+METRICS = CollectorRegistry()
+
+REQUESTS = Counter(
+    "es_rerank_requests",
+    "Requests by route (search, relay, admin) and outcome.",
+    ["route", "outcome"],
+    registry=METRICS,
+)
+REQUEST_SECONDS = Histogram(
+    "es_rerank_request_duration_seconds",
+    "Time from request to answer, by route.",
+    ["route"],
+    registry=METRICS,
+)
+STAGE_SECONDS = Histogram(
+    "es_rerank_stage_duration_seconds",
+    "Time of a search's stages: upstream, score, diversify.",
+    ["stage"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+    registry=METRICS,
+)
+CANDIDATES = Histogram(
+    "es_rerank_candidates",
+    "Hits in the rank window.",
+    buckets=(1, 10, 25, 50, 100, 200, 500, 1000),
+    registry=METRICS,
+)
+FALLBACKS = Counter(
+    "es_rerank_fallbacks",
+    "Searches answered in the engine's order although ranking was wanted, by reason.",
+    ["reason"],
+    registry=METRICS,
+)
+WAITING = Gauge(
+    "es_rerank_score_queue_depth", "Searches waiting for or in the model.", registry=METRICS
+)
+INFLIGHT = Gauge("es_rerank_inflight_requests", "Requests being answered.", registry=METRICS)
+MODEL_INFO = Gauge(
+    "es_rerank_model_info", "The model in use.", ["model", "kind", "device"], registry=METRICS
+)
+BUILD_INFO = Gauge("es_rerank_build_info", "The version that runs.", ["version"], registry=METRICS)
+BUILD_INFO.labels(__version__).set(1)
+
+
+def configure_logging(level: str = "info", form: str = "auto") -> None:
+    """Log to stderr: readable on a terminal, one JSON object a line elsewhere."""
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """The project's logger."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("es_rerank")
+    return logger
