@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from es_rerank.engine.cache import cache_folder, locked
-from es_rerank.engine.kinds import KindName
 from es_rerank.engine.jars import Report
+from es_rerank.engine.kinds import KindName
 from es_rerank.engine.node import STOP_GRACE_S, boot, require_free, tell_stderr
 from es_rerank.engine.process import end, is_running
 from es_rerank.errors import EngineError
