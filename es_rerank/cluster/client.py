@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 import urllib3
 
-from es_rerank.cluster.document import decode_answer
+from es_rerank.cluster.document import Hits, decode_answer
 from es_rerank.errors import ClusterError, ConfigError
 
 Kind = Literal["opensearch", "elasticsearch"]
@@ -36,6 +36,7 @@ class SearchClient:
     version: Version
     url: str  # without credentials
     _client: Any = field(repr=False, compare=False)
+    _errors: tuple[type[Exception], ...] = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -59,16 +60,30 @@ class SearchClient:
     ) -> Any:
         """Send one request and return the decoded answer; None for a status in `allow`.
 
-        In an answer with hits each `_source` stays `msgspec.Raw`. Raises ClusterError with the
-        engine's own reason.
+        Raises ClusterError with the engine's own reason.
         """
         try:
             return self._perform(method, path, body, params)
-        except Exception as error:
-            status = _status(error)
-            if status in allow:
+        except self._errors as error:
+            if _status(error) in allow:
                 return None
             raise self._error(error, f"{method} {path}") from error
+
+    def search(self, index: str | None, body: Mapping[str, Any]) -> Hits:
+        """Search an index, or a point in time where `index` is None, and return the hits.
+
+        Raises ClusterError also when not every shard answered.
+        """
+        path = "/_search" if index is None else f"/{quote(index)}/_search"
+        answer = self.request("POST", path, body)
+        shards = answer.get("_shards", {})
+        if shards.get("failed") or answer.get("timed_out"):
+            raise ClusterError(
+                f"{self.name} could not read every shard: {shards.get('failures', 'time out')}. "
+                "Wait until the index is green, then run the command again."
+            )
+        hits: Hits = answer["hits"]
+        return msgspec.structs.replace(hits, pit_id=answer.get("pit_id"))
 
     def open_pit(self, index: str, keep_alive: str) -> str:
         """Open a point in time over `index` and return its id."""
@@ -112,7 +127,7 @@ class SearchClient:
             ):
                 (result,) = item.values()
                 yield ok, result
-        except Exception as error:
+        except self._errors as error:
             raise self._error(error, "POST /_bulk") from error
 
     def close(self) -> None:
@@ -136,8 +151,6 @@ class SearchClient:
         return answer.body
 
     def _error(self, error: Exception, what: str) -> ClusterError:
-        if isinstance(error, ClusterError):
-            return error
         status = _status(error)
         if status is None:
             return ClusterError(
@@ -187,6 +200,9 @@ def connect(
         if ca_certs:
             tls["ca_certs"] = ca_certs
     if kind == "opensearch":
+        import opensearchpy
+
+        errors: tuple[type[Exception], ...] = (opensearchpy.OpenSearchException,)
         client = _opensearch(
             base,
             login=login,
@@ -195,10 +211,14 @@ def connect(
             tls=tls,
         )
     else:
+        import elastic_transport
+        import elasticsearch
+
+        errors = (elasticsearch.ApiError, elastic_transport.TransportError)
         client = _elasticsearch(
             base, version, login=login, api_key=api_key, timeout_s=timeout_s, tls=tls
         )
-    return SearchClient(kind, version, base, client)
+    return SearchClient(kind, version, base, client, errors)
 
 
 def quote(index: str) -> str:

@@ -48,6 +48,7 @@ class Hits(msgspec.Struct, frozen=True):
 
     hits: list[Hit]
     total: dict[str, Any] | None = None
+    pit_id: str | None = None  # of the answer around it
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -65,7 +66,7 @@ def decode_answer(data: bytes) -> Any:
     except msgspec.ValidationError:  # a list or a scalar
         return _decode(data)
     return {
-        name: _HITS.decode(raw) if name == "hits" and bytes(raw[:1]) == b"{" else _decode(raw)
+        name: _HITS.decode(raw) if name == "hits" and bytes(raw).startswith(b"{") else _decode(raw)
         for name, raw in answer.items()
     }
 

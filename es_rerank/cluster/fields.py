@@ -131,6 +131,11 @@ def find_fields(mappings: Mapping[str, Any]) -> IndexFields:
     )
 
 
+def has_field(mappings: Mapping[str, Any], path: str) -> bool:
+    """Whether the mapping has a field at `path`, by its path in `_source`."""
+    return any(field.path == path for field in _walk(mappings.get("properties"), ""))
+
+
 def merge_fields(found: Sequence[IndexFields]) -> IndexFields:
     """Merge the fields of several indices: the union in order; of single fields, the first.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from es_rerank.cluster.client import SearchClient, quote
-from es_rerank.cluster.document import Document, read_document
+from es_rerank.cluster.document import Document, Hits, read_document
 from es_rerank.errors import ClusterError, ConfigError, DataError
 
 KEEP_ALIVE = "10m"  # between two pages: the time that one chunk takes to embed and write, at most
@@ -72,43 +72,46 @@ def read_documents(
     Raises DataError when a document has no `_source`, ClusterError when fewer documents arrive
     than the engine counted.
     """
-    pit_id = client.open_pit(source.name, KEEP_ALIVE)
+    pit = _PointInTime(client.open_pit(source.name, KEEP_ALIVE))
     order = "_shard_doc" if client.has_shard_doc else "_doc"
     cuts: list[Mapping[str, int] | None] = [None]
     if not client.has_shard_doc and source.shards > 1:
         cuts = [{"id": shard, "max": source.shards} for shard in range(source.shards)]
+    read = 0
     try:
-        count = {"size": 0, "track_total_hits": True, "pit": _pit(pit_id)}
-        total = client.request("POST", "/_search", count)["hits"].total["value"]
-        read = 0
+        total = (_search(client, pit, {"size": 0, "track_total_hits": True}).total or {})["value"]
         for cut in cuts:
             body: dict[str, Any] = {"size": page_size, "sort": [{order: "asc"}]}
             if cut is not None:
                 body["slice"] = cut
-            for document in _read_slice(client, pit_id, body):
+            for document in _read_slice(client, pit, body):
                 read += 1
                 yield document
     finally:
-        client.close_pit(pit_id)
+        client.close_pit(pit.id)
     if read != total:
         raise ClusterError(
             f"{client.name} counted {total:,} documents but gave {read:,}. Run the command again."
         )
 
 
-def _read_slice(client: SearchClient, pit_id: str, body: dict[str, Any]) -> Iterator[Document]:
+@dataclass
+class _PointInTime:
+    id: str  # the engine may answer with another, which then counts
+
+
+def _search(client: SearchClient, pit: _PointInTime, body: Mapping[str, Any]) -> Hits:
+    page = client.search(None, {**body, "pit": {"id": pit.id, "keep_alive": KEEP_ALIVE}})
+    pit.id = page.pit_id or pit.id
+    return page
+
+
+def _read_slice(
+    client: SearchClient, pit: _PointInTime, body: dict[str, Any]
+) -> Iterator[Document]:
     body["track_total_hits"] = False
     while True:
-        body["pit"] = _pit(pit_id)
-        answer = client.request("POST", "/_search", body)
-        shards = answer.get("_shards", {})
-        if shards.get("failed") or answer.get("timed_out"):
-            raise ClusterError(
-                f"{client.name} could not read every shard: {shards.get('failures', 'time out')}. "
-                "Wait until the index is green, then run the command again."
-            )
-        pit_id = answer.get("pit_id", pit_id)
-        hits = answer["hits"].hits
+        hits = _search(client, pit, body).hits
         for hit in hits:
             try:
                 yield read_document(hit)
@@ -117,7 +120,3 @@ def _read_slice(client: SearchClient, pit_id: str, body: dict[str, Any]) -> Iter
         if len(hits) < body["size"]:
             return
         body["search_after"] = hits[-1].sort
-
-
-def _pit(pit_id: str) -> dict[str, str]:
-    return {"id": pit_id, "keep_alive": KEEP_ALIVE}
