@@ -20,7 +20,7 @@ from typing import Any
 from es_rerank.engine.jars import HERE, TAIL_LINES, Report, compile_launcher, fetch_jars
 from es_rerank.engine.java import Java, find_java
 from es_rerank.engine.kinds import KINDS, Kind, KindName
-from es_rerank.engine.process import end, started_at
+from es_rerank.engine.process import end, is_running, started_at
 from es_rerank.errors import EngineError
 
 HOST = "127.0.0.1"
@@ -90,8 +90,9 @@ def boot(
     Without `port` the node takes a free one. Data in a `folder` the caller names is there at the
     next boot; without one it is temporary. With `watch_parent` the node dies with this process,
     however that ends; without, it outlives it. `heap` is Java's: "512m", "1g".
-    Raises EngineError: no Java or Maven, no network at the first boot, a taken port, a node that
-    died or was not ready within `timeout_s`; then the folder stays, for its log.
+    Raises EngineError: no Java or Maven, no network at the first boot, a taken port or folder, a
+    node that died or was not ready within `timeout_s`; in these last cases its folder stays, for
+    the log.
     """
     what = KINDS[kind]
     if port is not None:
@@ -102,6 +103,7 @@ def boot(
     temporary = folder is None
     home = Path(tempfile.mkdtemp(prefix=f"es-rerank-{kind}-")) if folder is None else folder
     home = home.absolute()
+    _require_unused(home)
     write_settings(what, home, port)
     (home / "port").unlink(missing_ok=True)
     log = home / "node.log"
@@ -120,6 +122,8 @@ def boot(
             cwd=home,
             start_new_session=True,  # Ctrl-C is for us; we end the node in order
         )
+    started = started_at(process.pid) or ""
+    (home / "process").write_text(f"{process.pid} {started}")
     try:
         bound, version = _wait_until_ready(what, process, home, log, timeout_s)
         if not watch_parent:
@@ -131,7 +135,6 @@ def boot(
         raise
     url = f"http://{HOST}:{bound}"
     report(f"{what.title} {version} is ready at {url}")
-    started = started_at(process.pid) or ""
     return Node(url, kind, version, bound, process.pid, home, log, temporary, started, process)
 
 
@@ -146,6 +149,18 @@ def require_free(port: int) -> None:
                 f"Port {port} of {HOST} cannot be taken: {error.strerror}. Name another port, or"
                 " none for a free one."
             ) from None
+
+
+def _require_unused(home: Path) -> None:
+    try:
+        pid, _, started = (home / "process").read_text().partition(" ")
+    except OSError:
+        return
+    if started and is_running(int(pid), started):
+        raise EngineError(
+            f"The folder {home} is used by a running node, process {pid}. Stop that, or name"
+            " another folder."
+        )
 
 
 def write_settings(kind: Kind, home: Path, port: int | None) -> None:
