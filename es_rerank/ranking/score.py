@@ -45,7 +45,8 @@ class Scorer(Protocol):
     scored (no text). It may raise: the caller then keeps the engine's order.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def score(self, query: str, candidates: Candidates) -> Scores: ...
 

@@ -1,0 +1,175 @@
+"""The request's own block, `ext.es_rerank`: checked, and joined with the operator's limits."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from es_rerank.config import IndexSettings, RerankSettings
+from es_rerank.errors import RequestError
+from es_rerank.ranking.blend import Weights
+from es_rerank.ranking.crowding import Cap
+from es_rerank.ranking.diversify import KernelWeights
+from es_rerank.ranking.pipeline import RankingOptions
+
+
+class Block(BaseModel):
+    """A table of the request; strict types, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class WeightsBlock(Block):
+    relevance: float = Field(0.5, ge=0, description="Weight of the model's score.")
+    first_stage: float = Field(0.5, ge=0, description="Weight of the engine's score.")
+
+
+class CapBlock(Block):
+    field: str = Field(description="Attribute field.")
+    max_count: int = Field(ge=1, description="Hits with one value at most.")
+    per: int = Field(10, ge=1, description="Among so many consecutive hits.")
+    mode: Literal["demote"] = Field("demote", description="Crowded hits move down.")
+
+
+class RequestBlock(Block):
+    """`ext.es_rerank`: what a request may ask for. Nothing here names a model, host or file."""
+
+    enabled: bool | None = Field(None, description="false passes the search through.")
+    query_text: str | None = Field(
+        None, max_length=2000, description="The shopper's words; found in the query otherwise."
+    )
+    fields: list[str] | None = Field(
+        None, min_length=1, max_length=10, description="Text fields for the model to read."
+    )
+    rank_window_size: int | None = Field(
+        None, ge=1, description="How many hits are ranked. The same for every page of a list."
+    )
+    weights: WeightsBlock | None = Field(None, description="Weights of the signals.")
+    min_score: float | None = Field(
+        None, ge=0, le=1, description="Hits blended below this go to the window's end."
+    )
+    diversity: float | None = Field(
+        None, ge=0, le=1, description="0 is pure relevance, 1 pure variety."
+    )
+    similarity: WeightsKernel | None = Field(
+        None, description="Shares of vector and attributes in what counts as alike."
+    )
+    crowding: list[CapBlock] = Field(
+        default_factory=list, max_length=5, description="Caps per attribute value."
+    )
+    timeout_ms: int | None = Field(
+        None, ge=1, description="Milliseconds for ranking; then the engine's order goes back."
+    )
+    explain: bool = Field(False, description="Say in `_explanation` why each hit stands there.")
+
+
+class WeightsKernel(Block):
+    vector: float = Field(0.5, ge=0, description="Share of embedding cosine.")
+    attributes: float = Field(0.5, ge=0, description="Share of attribute agreement.")
+
+
+RequestBlock.model_rebuild()
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What holds for one search."""
+
+    enabled: bool
+    window: int
+    timeout_s: float
+    ranking: RankingOptions
+    query_text: str | None = None
+    text_fields: tuple[str, ...] = ()
+    attribute_fields: tuple[str, ...] = ()
+    price_field: str | None = None
+    explain: bool = False
+    clamped: tuple[str, ...] = ()
+
+
+def read_block(value: Any) -> RequestBlock:
+    """Check the value of `ext.es_rerank`.
+
+    Raises RequestError that names the key, what is wrong with it, and the nearest valid one.
+    """
+    try:
+        return RequestBlock.model_validate(value)
+    except ValidationError as error:
+        raise RequestError("; ".join(describe(problem) for problem in error.errors())) from None
+
+
+def describe(problem: Any) -> str:
+    """One problem in words."""
+    path = [str(part) for part in problem["loc"]]
+    dotted = ".".join(path)
+    if problem["type"] != "extra_forbidden":
+        return f"[es_rerank] {f'[{dotted}] ' if path else ''}{problem['msg']}"
+    if path[-1] in {"lambda", "lambda_mult"}:
+        return (
+            f"[es_rerank] unknown key [{dotted}]: use [diversity], which runs the other way "
+            "(0 is pure relevance, 1 the most diverse, so diversity = 1 - lambda)"
+        )
+    blocks: dict[str, type[Block]] = {
+        "weights": WeightsBlock,
+        "crowding": CapBlock,
+        "similarity": WeightsKernel,
+    }
+    known = list((RequestBlock if len(path) == 1 else blocks[path[0]]).model_fields)
+    near = difflib.get_close_matches(path[-1], known, n=1)
+    hint = f"did you mean [{near[0]}]?" if near else f"it takes {', '.join(sorted(known))}"
+    return f"[es_rerank] unknown key [{dotted}]: {hint}"
+
+
+def resolve_options(
+    block: RequestBlock | None, rerank: RerankSettings, index: IndexSettings | None
+) -> SearchOptions:
+    """Join request over index over [rerank]; what exceeds the operator's maximum is clamped."""
+    block = block or RequestBlock()
+    index = index or IndexSettings()
+    clamped: list[str] = []
+
+    def pick(name: str, *values: Any) -> Any:
+        maximum = {
+            "rank_window_size": rerank.max_rank_window_size,
+            "timeout_ms": rerank.max_timeout_ms,
+        }
+        value = next(value for value in values if value is not None)
+        if name in maximum and value > maximum[name]:
+            clamped.append(name)
+            return maximum[name]
+        return value
+
+    weights = block.weights or WeightsBlock(
+        relevance=rerank.relevance_weight, first_stage=rerank.first_stage_weight
+    )
+    kernel = block.similarity or WeightsKernel(
+        vector=rerank.diversify.vector_weight, attributes=rerank.diversify.attribute_weight
+    )
+    return SearchOptions(
+        enabled=pick("enabled", block.enabled, index.enabled, rerank.enabled) and rerank.enabled,
+        window=pick(
+            "rank_window_size",
+            block.rank_window_size,
+            index.rank_window_size,
+            rerank.rank_window_size,
+        ),
+        timeout_s=pick("timeout_ms", block.timeout_ms, rerank.timeout_ms) / 1000,
+        ranking=RankingOptions(
+            weights=Weights(weights.relevance, weights.first_stage),
+            diversity=pick(
+                "diversity", block.diversity, index.diversity, rerank.diversify.diversity
+            ),
+            kernel=KernelWeights(kernel.vector, kernel.attributes),
+            crowding=tuple(Cap(cap.field, cap.max_count, cap.per) for cap in block.crowding),
+            min_score=block.min_score,
+        ),
+        query_text=block.query_text,
+        text_fields=tuple(block.fields or index.text_fields or rerank.text_fields),
+        attribute_fields=index.attribute_fields or rerank.attribute_fields,
+        price_field=index.price_field or rerank.price_field,
+        explain=block.explain,
+        clamped=tuple(clamped),
+    )

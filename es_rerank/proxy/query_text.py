@@ -1,0 +1,98 @@
+"""The shopper's words, found in an Elasticsearch or OpenSearch query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+MAX_DEPTH = 20
+FULL_TEXT = frozenset({"match", "match_phrase", "match_phrase_prefix", "match_bool_prefix"})
+MULTI_FIELD = frozenset({"multi_match", "combined_fields"})
+QUERY_STRING = frozenset({"query_string", "simple_query_string"})
+FIELD_PREFIX = re.compile(r"[\w.*\\]+:(?=\S)")
+RANGE = re.compile(r"[\[{][^\]}]*\s+TO\s+[^\]}]*[\]}]")
+OPERATORS = re.compile(
+    r"\b(?:AND|OR|NOT|TO)\b|&&|\|\||[+\-!(){}\[\]^\"~*?:\\/|<>=]|(?<=[~^])[\d.]+"
+)
+
+
+def find_query_text(query: Any) -> str | None:
+    """The words of a query's scoring clauses, each said once; None when there are none.
+
+    Looks into match, match_phrase(_prefix), match_bool_prefix, multi_match, combined_fields,
+    query_string, simple_query_string, bool (must and should), dis_max, function_score,
+    script_score, boosting, nested and neural. Filters and must_not do not count.
+    """
+    texts: list[str] = []
+    for text in walk(query, 0):
+        words = " ".join(text.split())
+        if words and words.casefold() not in (known.casefold() for known in texts):
+            texts.append(words)
+    return " ".join(texts) or None
+
+
+def find_query_fields(query: Any) -> list[str]:
+    """The fields that a query's full-text clauses name, without boosts and patterns."""
+    fields: list[str] = []
+    for kind, clause in clauses(query, 0):
+        if kind in FULL_TEXT and isinstance(clause, dict):
+            fields.extend(clause)
+        elif kind in MULTI_FIELD | QUERY_STRING and isinstance(clause, dict):
+            named = clause.get("fields", clause.get("default_field"))
+            fields.extend([named] if isinstance(named, str) else named or [])
+    plain = [str(field).split("^")[0] for field in fields]
+    return list(dict.fromkeys(field for field in plain if field and "*" not in field))
+
+
+def read_query_string(text: str) -> str:
+    """The words of Lucene's query syntax, without fields, ranges and operators."""
+    text = FIELD_PREFIX.sub(" ", RANGE.sub(" ", text))
+    return " ".join(OPERATORS.sub(" ", re.sub(r"[~^][\d.]+", " ", text)).split())
+
+
+def walk(query: Any, depth: int) -> Iterator[str]:
+    """Yield the text of each full-text clause, in order."""
+    for kind, clause in clauses(query, depth):
+        if not isinstance(clause, dict):
+            continue
+        if kind in FULL_TEXT:
+            for value in clause.values():
+                text = value.get("query") if isinstance(value, dict) else value
+                if is_scalar(text):
+                    yield str(text)
+        elif kind in MULTI_FIELD and is_scalar(clause.get("query")):
+            yield str(clause["query"])
+        elif kind in QUERY_STRING and isinstance(clause.get("query"), str):
+            yield read_query_string(clause["query"])
+        elif kind == "neural":
+            for value in clause.values():
+                if isinstance(value, dict) and isinstance(value.get("query_text"), str):
+                    yield value["query_text"]
+
+
+def clauses(query: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield every clause that scores, as (kind, body), going into compound ones."""
+    if not isinstance(query, dict) or depth > MAX_DEPTH:
+        return
+    for kind, clause in query.items():
+        inner: list[Any] = []
+        if isinstance(clause, dict):
+            if kind == "bool":
+                inner = [clause.get("must"), clause.get("should")]
+            elif kind in {"dis_max", "hybrid"}:
+                inner = [clause.get("queries")]
+            elif kind in {"function_score", "script_score", "nested"}:
+                inner = [clause.get("query")]
+            elif kind == "boosting":
+                inner = [clause.get("positive")]
+        if inner:
+            for part in inner:
+                for item in part if isinstance(part, list) else [part]:
+                    yield from clauses(item, depth + 1)
+        else:
+            yield kind, clause
+
+
+def is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)

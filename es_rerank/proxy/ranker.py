@@ -1,0 +1,112 @@
+"""Ranking off the event loop: a worker thread, a bounded queue, a deadline seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from es_rerank import telemetry
+from es_rerank.config import ModelSettings
+from es_rerank.errors import ConfigError
+from es_rerank.models.embedder import load_embedder
+from es_rerank.ranking.candidate import Candidates
+from es_rerank.ranking.pipeline import Ranking, RankingOptions, rank
+from es_rerank.ranking.score import BiEncoderScorer, PairScorer, Scorer, VectorCache
+
+
+class OverloadedError(Exception):
+    """More searches wait for the model than may."""
+
+
+class NotReadyError(Exception):
+    """The model is still being loaded."""
+
+
+class Ranker:
+    """Loads the model and ranks windows on its own thread."""
+
+    def __init__(self, settings: ModelSettings, max_waiting: int) -> None:
+        self.error: str | None = None
+        self._settings = settings
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._scorer: Scorer | None = None
+        self._vectors: VectorCache | None = None
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ranker")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded and warm."""
+        return self._scorer is not None
+
+    @property
+    def model(self) -> str:
+        """The scorer's name."""
+        return self._scorer.name if self._scorer is not None else self._settings.name
+
+    @property
+    def embedder(self) -> VectorCache | None:
+        """What embeds texts here; None with a remote reranker."""
+        return self._vectors
+
+    async def load(self) -> None:
+        """Load and warm up. Raises ConfigError or ModelError."""
+        loop = asyncio.get_running_loop()
+        scorer, vectors = await loop.run_in_executor(self._pool, load, self._settings)
+        self._scorer, self._vectors = scorer, vectors
+        telemetry.MODEL_INFO.labels(scorer.name, self._settings.kind, self._settings.device).set(1)
+
+    def close(self) -> None:
+        """Let the worker go; what it does now is finished, what waits is not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def rank(
+        self, query: str | None, candidates: Candidates, options: RankingOptions, timeout_s: float
+    ) -> Ranking:
+        """Rank a window within `timeout_s`.
+
+        Raises TimeoutError, OverloadedError, NotReadyError, or whatever the scorer raises. A job
+        that is over time and not begun is dropped; one that has begun fills the caches.
+        """
+        if self._scorer is None:
+            raise NotReadyError(self.error or "the model is being loaded")
+        if self._waiting >= self._max_waiting:
+            raise OverloadedError
+        self._waiting += 1
+        telemetry.WAITING.set(self._waiting)
+        job = self._pool.submit(rank, query, candidates, options, self._scorer, self._vectors)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
+        finally:
+            job.cancel()
+            self._waiting -= 1
+            telemetry.WAITING.set(self._waiting)
+
+
+def load(settings: ModelSettings) -> tuple[Scorer, VectorCache | None]:
+    """Make the scorer that the settings name, and try it once.
+
+    Raises ConfigError or ModelError.
+    """
+    if settings.kind == "remote":
+        from es_rerank.models.remote import RemoteReranker
+
+        if settings.url is None:
+            raise ConfigError("[model] kind = 'remote' needs the server's address: set model.url")
+        key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+        named = settings.name if settings.name != ModelSettings().name else ""
+        return PairScorer(RemoteReranker(settings.url, named, key)), None
+    if settings.threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    if settings.kind == "bi-encoder":
+        vectors = VectorCache(load_embedder(settings.name, settings.device))
+        scorer: Scorer = BiEncoderScorer(vectors)
+    else:
+        from es_rerank.models.cross_encoder import load_cross_encoder
+
+        scorer = PairScorer(load_cross_encoder(settings.name, settings.device))
+        vectors = VectorCache(load_embedder(settings.embedder, settings.device))
+    vectors.encode(["warm up"])
+    return scorer, vectors

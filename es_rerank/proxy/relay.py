@@ -1,0 +1,116 @@
+"""The relay: every request that is no search goes through as it is, streamed both ways."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+import aiohttp
+
+from es_rerank.proxy.answer import Header, Receive, Scope, Send, find_header, send_error
+from es_rerank.proxy.upstream import Upstream, answered
+
+BUFFERED_BYTES = 65_536
+"""Request bodies up to this size are held, so that a stale connection can be tried again."""
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+async def read_chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the request's body as it comes. Raises ClientGoneError."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        if message.get("body"):
+            yield message["body"]
+        more = message.get("more_body", False)
+
+
+async def read_body(receive: Receive, max_bytes: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """Read a body. Returns (all of it, None), or (what was read, the rest) when it is larger."""
+    parts = bytearray()
+    chunks = read_chunks(receive)
+    async for chunk in chunks:
+        parts += chunk
+        if len(parts) > max_bytes:
+            return bytes(parts), chunks
+    return bytes(parts), None
+
+
+async def join_chunks(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body that was read in part, whole again."""
+    yield start
+    async for chunk in rest:
+        yield chunk
+
+
+async def relay(scope: Scope, receive: Receive, send: Send, upstream: Upstream) -> int:
+    """Pass a request through. Returns the status that went back."""
+    headers: list[Header] = scope["headers"]
+    has_body = find_header(headers, b"content-length") not in {b"", b"0"} or bool(
+        find_header(headers, b"transfer-encoding")
+    )
+    body: bytes | AsyncIterator[bytes] | None = None
+    if has_body:
+        start, rest = await read_body(receive, BUFFERED_BYTES)
+        body = start if rest is None else join_chunks(start, rest)
+    elif find_header(headers, b"content-length"):
+        body = b""
+    return await pass_through(send, upstream, scope["method"], request_target(scope), headers, body)
+
+
+async def pass_through(
+    send: Send,
+    upstream: Upstream,
+    method: str,
+    target: bytes,
+    headers: Iterable[Header],
+    body: bytes | AsyncIterator[bytes] | None,
+    extra: Iterable[Header] = (),
+) -> int:
+    """Send one request on and stream its answer back, with `extra` headers added.
+
+    An answer that breaks off is never ended as if it were whole: the error goes on to the server,
+    which cuts the connection.
+    """
+    started = False
+    try:
+        async with upstream.stream(method, target, headers, body) as response:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": response.status,
+                    "headers": [*answered(response), *extra],
+                }
+            )
+            started = True
+            async for chunk in response.content.iter_any():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return response.status
+    except (aiohttp.ClientError, TimeoutError) as error:
+        if started:
+            raise
+        return await send_upstream_error(send, upstream, error)
+
+
+async def send_upstream_error(send: Send, upstream: Upstream, error: Exception) -> int:
+    """Say that the cluster did not answer: 504 when it took too long, 502 otherwise."""
+    if isinstance(error, TimeoutError):
+        status, kind = 504, "upstream_timeout_exception"
+        reason = f"the cluster at {upstream.url} did not answer in time"
+    else:
+        status, kind = 502, "upstream_unreachable_exception"
+        reason = f"the cluster at {upstream.url} cannot be reached: {type(error).__name__}"
+    await send_error(send, status, kind, reason, upstream.product)
+    return status
+
+
+def request_target(scope: Scope) -> bytes:
+    """The request's raw path and query, byte for byte."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return path + b"?" + query if query else path

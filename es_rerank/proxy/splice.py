@@ -1,0 +1,165 @@
+"""The search answer: hits taken apart and put together again as the raw bytes they came in.
+
+Only their order, `_score`, what the proxy asked for on top, `_explanation` where it was wanted, and
+`took` change. The body keeps its totals, aggregations and every byte of every `_source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from es_rerank.cluster.document import document_text, join_texts, read_values
+from es_rerank.proxy.request import Additions
+
+RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class AnswerError(Exception):
+    """The answer does not have the shape of a search's."""
+
+
+@dataclass(frozen=True)
+class SearchAnswer:
+    """A search answer in parts; `hits` holds each hit's raw members."""
+
+    body: dict[str, msgspec.Raw]
+    hits_object: dict[str, msgspec.Raw]
+    hits: list[dict[str, msgspec.Raw]]
+
+
+def read_answer(body: bytes) -> SearchAnswer:
+    """Take an answer apart. Raises AnswerError when it holds no list of hits."""
+    try:
+        whole = RAW_OBJECT.decode(body)
+        hits_object = RAW_OBJECT.decode(whole["hits"])
+        hits = [RAW_OBJECT.decode(hit) for hit in RAW_LIST.decode(hits_object["hits"])]
+    except (msgspec.DecodeError, KeyError) as error:
+        raise AnswerError(str(error)) from None
+    return SearchAnswer(whole, hits_object, hits)
+
+
+def read_score(hit: Mapping[str, msgspec.Raw]) -> float:
+    """A hit's `_score`; 0 when it is null."""
+    raw = hit.get("_score")
+    value = None if raw is None else msgspec.json.decode(raw)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def read_code(hit: Mapping[str, msgspec.Raw], code: str) -> str | None:
+    """A hit's stored vector code, base64."""
+    values = read_object(hit, "fields").get(code)
+    value = values[0] if isinstance(values, list) and values else None
+    return value if isinstance(value, str) else None
+
+
+def read_document(hit: Mapping[str, msgspec.Raw]) -> Mapping[str, Any]:
+    """What a hit shows of its document: `_source`, and where that is silent, `fields`."""
+    source = read_object(hit, "_source")
+    fields = read_object(hit, "fields")
+    return {**fields, **source} if fields else source
+
+
+def read_object(hit: Mapping[str, msgspec.Raw], name: str) -> dict[str, Any]:
+    """One of a hit's objects, decoded; empty where it is absent or cannot be read."""
+    if name not in hit:
+        return {}
+    try:
+        value = msgspec.json.decode(hit[name])
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_candidate_text(document: Mapping[str, Any], text_fields: Sequence[str]) -> str | None:
+    """The text that the model reads; None when the document shows none of the fields."""
+    return document_text(document, text_fields) or None
+
+
+def read_attribute(document: Mapping[str, Any], path: str) -> str | None:
+    """An attribute's value as one string, several joined."""
+    return join_texts([str(value) for value in read_values(document, path)]).casefold() or None
+
+
+def read_price(document: Mapping[str, Any], path: str) -> float | None:
+    """A price, the first where there are several; None when it is no number."""
+    for value in read_values(document, path):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return None
+    return None
+
+
+def place_hits(
+    answer: SearchAnswer,
+    order: Sequence[int],
+    start: int,
+    size: int,
+    additions: Additions,
+    kept_fields: frozenset[str],
+    explanations: Mapping[int, Any],
+) -> list[bytes]:
+    """Write the page's hits.
+
+    order: engine positions of the window in their new order; hits past it follow as they came.
+    Place i bears the engine's i-th `_score`, so that scores fall along every page, agree with the
+    untouched tail and leave `max_score` true. kept_fields: added paths that the client asked for
+    as well. explanations: by engine position, what to show as `_explanation`.
+    """
+    final = [*order, *range(len(order), len(answer.hits))]
+    added = {*additions.fields, *additions.docvalue_fields} - kept_fields
+    page = []
+    for place in range(start, min(start + size, len(final))):
+        position = final[place]
+        hit = dict(answer.hits[position])
+        if "_score" in hit and position != place:
+            hit["_score"] = answer.hits[place]["_score"]
+        if added and "fields" in hit:
+            drop_fields(hit, added)
+        if position in explanations:
+            hit["_explanation"] = msgspec.Raw(
+                msgspec.json.encode(explain_hit(hit, explanations[position]))
+            )
+        elif "_explanation" in hit and position != place:
+            moved = {"description": "es-rerank: the score of this place", "details": []}
+            hit["_explanation"] = msgspec.Raw(msgspec.json.encode(explain_hit(hit, moved)))
+        page.append(msgspec.json.encode(hit))
+    return page
+
+
+def drop_fields(hit: dict[str, msgspec.Raw], added: set[str]) -> None:
+    """Take the added paths out of a hit's `fields`, and `fields` too where nothing else is left."""
+    fields = RAW_OBJECT.decode(hit["fields"])
+    left = {name: raw for name, raw in fields.items() if name not in added}
+    if left:
+        hit["fields"] = msgspec.Raw(msgspec.json.encode(left))
+    else:
+        del hit["fields"]
+
+
+def explain_hit(hit: Mapping[str, msgspec.Raw], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Wrap the engine's explanation in ours; the value is the score that the hit shows."""
+    engine = [hit["_explanation"]] if "_explanation" in hit else []
+    value = hit.get("_score", msgspec.Raw(b"null"))
+    return {
+        "value": value,
+        "description": own["description"],
+        "details": [*own["details"], *engine],
+    }
+
+
+def write_answer(answer: SearchAnswer, page: Sequence[bytes], added_ms: int, pretty: bool) -> bytes:
+    """Put the answer together around the page's hits."""
+    hits_object = dict(answer.hits_object)
+    hits_object["hits"] = msgspec.Raw(b"[" + b",".join(page) + b"]")
+    body = dict(answer.body)
+    if "took" in body and added_ms:
+        body["took"] = msgspec.Raw(str(int(bytes(body["took"])) + added_ms).encode())
+    body["hits"] = msgspec.Raw(msgspec.json.encode(hits_object))
+    written = msgspec.json.encode(body)
+    return msgspec.json.format(written, indent=2) + b"\n" if pretty else written
