@@ -1,0 +1,305 @@
+"""How good and how varied searches on Icecat are: the engine's order, reranked, reranked + DPP.
+
+    python -m benchmarks.quality.icecat --data-dir FOLDER [--json]
+
+FOLDER holds icecat_products.jsonl.gz and chorus_ratings_dev.csv. The ratings are people's, and for
+measuring only: nothing is tuned on them. docs/benchmarks.md says what each row means.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
+from benchmarks.stack import Stack, icecat_stack, proxy
+from es_rerank.datasets import icecat
+from es_rerank.errors import EsRerankError
+from es_rerank.evaluation.compare import bootstrap_interval, compare
+from es_rerank.evaluation.measures import (
+    alpha_ndcg_by_query,
+    distinct,
+    ild,
+    ndcg_by_query,
+    rated_only,
+)
+from es_rerank.evaluation.runs import Answer, Endpoint, collect, rankings
+
+K = 10
+WINDOW = 100
+PATIENCE_MS = 10_000  # a search that falls back to the engine's order must not be measured
+REPETITIONS = 5
+SEED = 20
+ENGINE = "engine order"
+RUNS: Mapping[str, Mapping[str, Any]] = {
+    "reranked": {"diversity": 0},
+    "reranked + DPP": {},
+    "reranked + DPP, cosine only": {"similarity": {"vector": 1, "attributes": 0}},
+}
+TIMED = ("reranked", "reranked + DPP")
+MEAN = "ours, the mean over queries, bootstrap 95 %"
+DIFFERENCE = "ours - theirs, the mean over queries, paired bootstrap 95 %"
+MEDIAN = "ours, the median over queries, bootstrap 95 %"
+
+Qrels = Mapping[str, Mapping[str, int]]
+Rankings = Mapping[str, Sequence[str]]
+Products = Mapping[str, Mapping[str, Any]]
+Values = Mapping[str, float]  # by query
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way of ranking, asked for the whole catalogue and for each query's rated documents."""
+
+    catalogue: Rankings
+    pool: Rankings
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One search straight to the engine and one through the proxy, milliseconds at the client."""
+
+    straight: float
+    through: float
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = parser(__doc__ or "")
+    options.add_argument("--data-dir", type=Path, required=True, help="folder of the data")
+    options.add_argument(
+        "--fresh", action="store_true", help="index and enrich anew, whatever the cache holds"
+    )
+    options.add_argument(
+        "--repetitions", type=int, default=REPETITIONS, help="of each timed search (%(default)s)"
+    )
+    chosen = options.parse_args(arguments)
+    if chosen.repetitions < 1:
+        options.error("--repetitions must be at least 1")
+    qrels = icecat.load_ratings(chosen.data_dir)
+    products = {product["id"]: product for product in icecat.load_products(chosen.data_dir)}
+    with icecat_stack(products, fresh=chosen.fresh) as stack, proxy(stack) as proxy_url:
+        runs = collect_runs(stack, proxy_url, qrels)
+        rows = time_rows(stack, proxy_url, list(qrels), chosen.repetitions)
+    say("Measuring ...")
+    rows = [*quality_rows(runs, qrels, products, embed), *rows]
+    publish(rows, chosen, f"Icecat, {len(qrels)} queries, {stack.engine}")
+
+
+def collect_runs(stack: Stack, proxy_url: str, qrels: Qrels) -> dict[str, Run]:
+    """Ask for every query: the engine itself, then the proxy in each way."""
+    engine, through = Endpoint(stack.url), Endpoint(proxy_url)
+    say(f"Searching for {len(qrels)} queries: {ENGINE} ...")
+    runs = {ENGINE: _collect(engine, stack.enriched, qrels, None)}
+    for name, block in RUNS.items():
+        say(f"Searching for {len(qrels)} queries: {name} ...")
+        runs[name] = _collect(through, stack.enriched, qrels, block)
+    return runs
+
+
+def _collect(endpoint: Endpoint, index: str, qrels: Qrels, block: Mapping[str, Any] | None) -> Run:
+    whole = collect(endpoint, index, {query: catalogue_body(query, block) for query in qrels})
+    pool = collect(
+        endpoint, index, {query: pool_body(query, list(qrels[query]), block) for query in qrels}
+    )
+    for query, documents in qrels.items():
+        if set(pool[query].ids) != set(documents):
+            raise EsRerankError(f"The pool of {query!r} lacks rated documents: wrong products?")
+    if block is not None:
+        require_applied(whole)
+        require_applied(pool)
+    return Run(rankings(whole), rankings(pool))
+
+
+def catalogue_body(query: str, block: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The search over the whole catalogue, to the depth of the rank window."""
+    body = {"size": WINDOW, "_source": False, "query": icecat.baseline_query(query)}
+    return with_block(body, block)
+
+
+def pool_body(
+    query: str, documents: Sequence[str], block: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The search over one query's rated documents, all of them, whether or not they match."""
+    body = {
+        "size": len(documents),
+        "_source": False,
+        "query": {
+            "bool": {
+                "should": [icecat.baseline_query(query)],
+                "filter": {"ids": {"values": list(documents)}},
+            }
+        },
+    }
+    return with_block(body, block, max(WINDOW, len(documents)))
+
+
+def with_block(
+    body: Mapping[str, Any], block: Mapping[str, Any] | None, window: int = WINDOW
+) -> dict[str, Any]:
+    """The body with our options; None leaves it to the engine."""
+    if block is None:
+        return dict(body)
+    ours = {"rank_window_size": window, "timeout_ms": PATIENCE_MS, **block}
+    return {**body, "ext": {"es_rerank": ours}}
+
+
+def require_applied(answers: Mapping[str, Answer]) -> None:
+    """Raise EsRerankError where the proxy gave back the engine's order of more than one hit."""
+    for query, answer in answers.items():
+        if len(answer.ids) > 1 and not answer.outcome.startswith("applied"):
+            raise EsRerankError(
+                f"The proxy did not rerank {query!r} ({answer.outcome or 'no X-Es-Rerank header'}),"
+                " so there is nothing to measure."
+            )
+
+
+def quality_rows(
+    runs: Mapping[str, Run], qrels: Qrels, products: Products, embed: Embed
+) -> list[Row]:
+    """A row per run and measure; the rival is the engine's order."""
+    vectors = embed_top(runs, products, embed)
+    measured = {name: measure(run, qrels, products, vectors) for name, run in runs.items()}
+    rows = []
+    for name, measures in measured.items():
+        for what, values in measures.items():
+            found = compare(values, measured[ENGINE][what])
+            if name == ENGINE:
+                finite = [value for value in values.values() if np.isfinite(value)]
+                spread = Spread(*bootstrap_interval(finite), MEAN)
+            else:
+                spread = Spread(found.low, found.high, DIFFERENCE)
+            rows.append(
+                compare_row(
+                    f"{name} | {what}",
+                    ours=found.ours,
+                    rival=ENGINE,
+                    theirs=found.theirs,
+                    unit=what.rpartition(" | ")[2],
+                    better="higher",
+                    n=found.n,
+                    spread=spread,
+                )
+            )
+    return rows
+
+
+def measure(
+    run: Run, qrels: Qrels, products: Products, vectors: Mapping[str, NDArray[np.float32]]
+) -> dict[str, Values]:
+    """Every measure by query; nDCG under the three ways of treating what nobody has rated."""
+    tops = {query: ranking[:K] for query, ranking in run.catalogue.items()}
+    subtopics = {key: icecat.subtopics(product) for key, product in products.items()}
+    return {
+        f"pool | nDCG@{K}": ndcg_by_query(qrels, run.pool, K),
+        f"unrated 0 | nDCG@{K}": ndcg_by_query(qrels, run.catalogue, K),
+        f"rated only | nDCG@{K}": ndcg_by_query(qrels, rated_only(run.catalogue, qrels), K),
+        f"unrated 0 | alpha_nDCG@{K}": alpha_ndcg_by_query(qrels, subtopics, run.catalogue, K),
+        f"ILD@{K}": {
+            query: ild([vectors[key] for key in top], K) if len(top) > 1 else np.nan
+            for query, top in tops.items()
+        },
+        f"brands@{K}": {
+            query: float(distinct((products[key]["brand"] for key in top), K))
+            for query, top in tops.items()
+        },
+    }
+
+
+def embed_top(
+    runs: Mapping[str, Run], products: Products, embed: Embed
+) -> dict[str, NDArray[np.float32]]:
+    """The vectors of all products in any run's first K, for ILD."""
+    keys = sorted(
+        {key for run in runs.values() for ids in run.catalogue.values() for key in ids[:K]}
+    )
+    vectors = embed([icecat.embedding_text(products[key]) for key in keys])
+    return dict(zip(keys, vectors, strict=True))
+
+
+def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+    """MiniLM vectors, (n, 384)."""
+    from es_rerank.models.embedder import load_embedder
+
+    return load_embedder().encode(texts)
+
+
+def time_rows(stack: Stack, proxy_url: str, queries: Sequence[str], repetitions: int) -> list[Row]:
+    """What the proxy adds to a page of ten, for query words it meets first and meets again."""
+    rows = []
+    for name in TIMED:
+        say(f"Timing {name} ...")
+        for seen, suffix in ((False, ""), (True, ", query seen before")):
+            pairs = time_searches(stack, proxy_url, queries, RUNS[name], repetitions, seen=seen)
+            rows += _time_rows(name, suffix, pairs)
+    return rows
+
+
+def time_searches(
+    stack: Stack,
+    proxy_url: str,
+    queries: Sequence[str],
+    block: Mapping[str, Any],
+    repetitions: int,
+    *,
+    seen: bool,
+) -> dict[str, list[Pair]]:
+    """Time each query straight and through the proxy in turn, which goes first by chance.
+
+    Unless `seen`, the proxy is told words that no other search has had, so that nothing it keeps
+    about a query can help; the engine is asked for the same in either case. One round that is not
+    counted warms both up.
+    """
+    chance = random.Random(SEED)
+    engine, through = Endpoint(stack.url), Endpoint(proxy_url)
+    times: dict[str, list[Pair]] = {query: [] for query in queries}
+    for repetition in range(repetitions + 1):
+        for query in chance.sample(list(queries), len(queries)):
+            plain = {"size": K, "query": icecat.baseline_query(query)}
+            words = query if seen else f"{query} {chance.randrange(10**9)}"
+            asked = with_block(plain, {**block, "query_text": words})
+            found: dict[str, Answer] = {}
+            for side in chance.sample(("straight", "through"), 2):
+                endpoint, body = (engine, plain) if side == "straight" else (through, asked)
+                found[side] = endpoint.search(stack.enriched, body)
+            require_applied({query: found["through"]})
+            if repetition:
+                pair = Pair(found["straight"].elapsed_ms, found["through"].elapsed_ms)
+                times[query].append(pair)
+    return times
+
+
+def _time_rows(name: str, suffix: str, times: Mapping[str, Sequence[Pair]]) -> list[Row]:
+    """Medians over the queries of each query's median over its repetitions."""
+    added = [float(np.median([p.through - p.straight for p in pairs])) for pairs in times.values()]
+    through = [float(np.median([p.through for p in pairs])) for pairs in times.values()]
+    straight = [float(np.median([p.straight for p in pairs])) for pairs in times.values()]
+    return [
+        _time_row(f"{name} | added ms{suffix}", added, [0.0]),
+        _time_row(f"{name} | search ms{suffix}", through, straight),
+    ]
+
+
+def _time_row(what: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:
+    low, high = bootstrap_interval(ours, lambda samples: np.median(samples, axis=1))
+    return compare_row(
+        what,
+        ours=float(np.median(ours)),
+        rival=ENGINE,
+        theirs=float(np.median(theirs)),
+        unit="ms",
+        better="lower",
+        n=len(ours),
+        spread=Spread(low, high, MEDIAN),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
