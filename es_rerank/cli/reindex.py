@@ -13,7 +13,7 @@ import click
 import orjson
 
 from es_rerank.cli.progress import format_duration, show_progress
-from es_rerank.cluster.client import SearchClient, connect
+from es_rerank.cluster.client import SearchClient, connect, quote
 from es_rerank.cluster.document import Document
 from es_rerank.cluster.sink import Failure, encode_patch
 from es_rerank.config import Settings, load_settings
@@ -148,8 +148,10 @@ def command(
                     on_failure=log.add,
                 )
         except (EsRerankError, KeyboardInterrupt):
-            if created:
-                click.echo(describe_leftover(created[0], plan, client), err=True)
+            # An interrupt may fall between the engine's making the index and our hearing of it.
+            index = created[0] if created else plan.next_index
+            if created or has_index(client, index):
+                click.echo(describe_leftover(index, plan, client), err=True)
             raise
     if as_json:
         click.echo(orjson.dumps({**plan_keys(plan, client), **result_keys(result, log)}))
@@ -284,6 +286,14 @@ def describe_result(result: Result, plan: Plan, client: SearchClient) -> str:
     else:
         lines.append(f"The alias {plan.alias} was left as it was: {result.why_not}.")
     return "\n".join(lines)
+
+
+def has_index(client: SearchClient, index: str) -> bool:
+    """Whether the index is there, as far as the cluster still answers."""
+    try:
+        return bool(client.request("GET", f"/{quote(index)}", allow=(404,)))
+    except EsRerankError:
+        return False
 
 
 def describe_leftover(index: str, plan: Plan, client: SearchClient) -> str:

@@ -12,6 +12,7 @@ import urllib.parse
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -186,6 +187,8 @@ def connect(
     is wrong.
     """
     base, url_user, url_password = _split_url(url)
+    if ca_certs is not None and not Path(ca_certs).is_file():
+        raise ConfigError(f"There is no CA file {ca_certs}: correct upstream.ca_certs.")
     if username is None and api_key is None:
         username, password = url_user, url_password
     login = (username, password or "") if username is not None else None
@@ -265,8 +268,6 @@ def _ask(
             )
     except urllib3.exceptions.SSLError as error:
         raise ClusterError(_tls_message(base, error)) from error
-    except OSError as error:  # a CA file that is not there
-        raise ConfigError(f"The CA file {ca_certs} cannot be read: {error}.") from error
     except urllib3.exceptions.ProtocolError as error:
         other = "https" if base.startswith("http:") else "http"
         raise ClusterError(

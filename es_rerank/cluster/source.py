@@ -8,7 +8,7 @@ is then shard i alone, where `_doc` is unique.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def count_documents(client: SearchClient, name: str) -> int:
 
 def read_documents(
     client: SearchClient, source: SourceIndex, *, page_size: int = 500
-) -> Iterator[Document]:
+) -> Generator[Document]:
     """Yield each document of the source as it stood at the first call, none lost or repeated.
 
     Raises DataError when a document has no `_source`, ClusterError when fewer documents arrive

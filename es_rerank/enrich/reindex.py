@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -161,17 +162,16 @@ def carry_out(
     body = destination_body(client.kind, plan.source, encoder.dimensions, build_meta(plan, encoder))
     index = create_index(client, plan.alias, body)
     on_created(index)
-    documents: Iterable[Document] = read_documents(client, plan.source, page_size=batch_size)
-    if plan.limit is not None:
-        documents = itertools.islice(documents, plan.limit)
-    outcome = run_pipeline(
-        documents,
-        build_enrichers(encoder, plan),
-        partial(write_documents, client, index),
-        batch_size=batch_size,
-        on_progress=on_progress,
-        on_failure=on_failure,
-    )
+    # Closed here, whatever happens, so that the point in time does not outlive the run.
+    with closing(read_documents(client, plan.source, page_size=batch_size)) as documents:
+        outcome = run_pipeline(
+            itertools.islice(documents, plan.limit),
+            build_enrichers(encoder, plan),
+            partial(write_documents, client, index),
+            batch_size=batch_size,
+            on_progress=on_progress,
+            on_failure=on_failure,
+        )
     finish_index(client, index, plan.source)
     held = count_documents(client, index)
     if held != outcome.written:

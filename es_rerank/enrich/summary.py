@@ -19,7 +19,8 @@ from es_rerank.enrich.vector import Encoder
 
 MAX_CHARS = 200
 MAX_SENTENCES = 2
-RELEVANCE = 0.7  # lambda
+RELEVANCE = 0.85  # lambda
+LEAST_RELEVANCE = 1 / 3  # of the best sentence's: terms of delivery are no second sentence
 # What is looked at: about as much as the embedder reads of the document itself.
 READ_CHARS = 1000
 READ_SENTENCES = 12
@@ -137,7 +138,7 @@ def choose_sentences(
         best = int(np.argmax(np.where(fits, gain, -np.inf)))
         chosen.append(best)
         left = MAX_CHARS - int(lengths[chosen].sum()) - len(chosen)
-        fits = lengths <= left
+        fits = (lengths <= left) & (relevance >= LEAST_RELEVANCE * relevance[chosen[0]])
         fits[chosen] = False
     return sorted(chosen)
 
