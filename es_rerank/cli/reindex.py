@@ -25,6 +25,7 @@ from es_rerank.enrich.reindex import (
     make_plan,
     sample_documents,
 )
+from es_rerank.enrich.vector import Encoder
 from es_rerank.errors import EsRerankError, PartialError
 
 SHOWN_FAILURES = 5
@@ -116,7 +117,9 @@ def command(
             shown = [shown_document(sample) for sample in samples]
             if as_json:
                 click.echo(
-                    orjson.dumps({**plan_keys(plan, client), "dry_run": True, "samples": shown})
+                    orjson.dumps(
+                        {**plan_keys(plan, client, embedder, dry_run=dry_run), "samples": shown}
+                    )
                 )
             else:
                 for sample in shown:
@@ -147,14 +150,19 @@ def command(
                     on_progress=lambda outcome: meter.show(outcome.read),
                     on_failure=log.add,
                 )
-        except (EsRerankError, KeyboardInterrupt):
+        except (EsRerankError, KeyboardInterrupt) as error:
             # An interrupt may fall between the engine's making the index and our hearing of it.
-            index = created[0] if created else plan.next_index
-            if created or has_index(client, index):
-                click.echo(describe_leftover(index, plan, client), err=True)
+            if not created and isinstance(error, KeyboardInterrupt):
+                created += [name for name in [plan.next_index] if has_index(client, name)]
+            if created:
+                click.echo(describe_leftover(created[0], plan, client), err=True)
             raise
     if as_json:
-        click.echo(orjson.dumps({**plan_keys(plan, client), **result_keys(result, log)}))
+        click.echo(
+            orjson.dumps(
+                {**plan_keys(plan, client, embedder, dry_run=dry_run), **result_keys(result, log)}
+            )
+        )
     elif not quiet:
         click.echo(describe_result(result, plan, client))
     if result.outcome.failed:
@@ -210,7 +218,9 @@ class FailureLog:
         self._file.write(orjson.dumps(failure, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def plan_keys(plan: Plan, client: SearchClient) -> dict[str, Any]:
+def plan_keys(
+    plan: Plan, client: SearchClient, encoder: Encoder, *, dry_run: bool
+) -> dict[str, Any]:
     """The keys of --json that say what was to be done."""
     return {
         "engine": client.kind,
@@ -223,7 +233,9 @@ def plan_keys(plan: Plan, client: SearchClient) -> dict[str, Any]:
         "text_fields": list(plan.fields.text),
         "attribute_fields": list(plan.fields.attributes),
         "price_field": plan.fields.price,
-        "dry_run": False,
+        "model": encoder.name,
+        "dimensions": encoder.dimensions,
+        "dry_run": dry_run,
     }
 
 

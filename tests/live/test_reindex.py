@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
@@ -51,6 +52,35 @@ SOURCES = (
     '{"price":%d}',
     '{"title":null,"description":[],"version":1234567890123456789012345678901%d}',
 )
+
+
+# The keys of --json are a contract.
+PLAN_KEYS = {
+    "engine",
+    "engine_version",
+    "source",
+    "alias",
+    "alias_before",
+    "index",
+    "documents",
+    "text_fields",
+    "attribute_fields",
+    "price_field",
+    "model",
+    "dimensions",
+    "dry_run",
+}
+RESULT_KEYS = {
+    "read",
+    "written",
+    "failed",
+    "failures",
+    "failures_file",
+    "alias_moved",
+    "alias_kept_because",
+    "duration_s",
+    "documents_per_s",
+}
 
 
 @dataclass
@@ -161,6 +191,7 @@ def test_enriched_and_otherwise_unchanged(
     }
     assert (answer["read"], answer["written"], answer["failed"]) == (300, 300, 0)
     assert (answer["alias_moved"], answer["failures_file"]) == (True, None)
+    assert set(answer) == PLAN_KEYS | RESULT_KEYS
     assert _aliased(client, alias) == [index]
     assert count_documents(client, alias) == 300
 
@@ -288,6 +319,7 @@ def test_dry_run_writes_nothing(
     run = reindex(index_name, f"{index_name}-er", "--dry-run", "--json")
     assert run.code == 0, run.err
     assert (run.json["dry_run"], run.json["documents"]) == (True, 40)
+    assert set(run.json) == PLAN_KEYS | {"samples"}
     samples = run.json["samples"]
     assert len(samples) == 3
     assert any("summary" in sample["_source"]["es_rerank"] for sample in samples)
@@ -334,6 +366,16 @@ def test_what_will_not_do_is_said_before_anything_is_written(
     lossy = {"_source": {"excludes": ["b"]}, "properties": {"title": {"type": "text"}}}
     _fill(client, f"{index_name}-4", 0, mappings=lossy)
     assert "would lose fields" in reindex(f"{index_name}-4", f"{index_name}-er", "--yes").err
+
+
+def test_a_run_that_nobody_watches_has_to_say_yes(
+    client: SearchClient, reindex: Reindex, index_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(client, index_name, 3)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    run = reindex(index_name, f"{index_name}-er")
+    assert (run.code, "add --yes" in run.err) == (2, True)
+    assert _indices(client, index_name) == [index_name]
 
 
 def test_an_empty_index(client: SearchClient, reindex: Reindex, index_name: str) -> None:
