@@ -74,7 +74,11 @@ class AdminPages:
         except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError):
             pass
         ready = self._ranker.ready and reachable
-        state: dict[str, object] = {"ready": ready, "model": self._ranker.ready, "upstream": reachable}
+        state: dict[str, object] = {
+            "ready": ready,
+            "model": self._ranker.ready,
+            "upstream": reachable,
+        }
         if self._ranker.error:
             state["error"] = self._ranker.error
         await send_json(send, 200 if ready else 503, state)

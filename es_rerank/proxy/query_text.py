@@ -11,6 +11,12 @@ FULL_TEXT = frozenset({"match", "match_phrase", "match_phrase_prefix", "match_bo
 MULTI_FIELD = frozenset({"multi_match", "combined_fields"})
 QUERY_STRING = frozenset({"query_string", "simple_query_string"})
 FIELD_PREFIX = re.compile(r"[\w.*\\]+:(?=\S)")
+VECTOR_QUERIES = frozenset(
+    {"knn", "hybrid", "neural", "neural_sparse", "semantic", "sparse_vector"}
+)
+TERM_LEVEL = frozenset(
+    {"term", "terms", "range", "prefix", "wildcard", "regexp", "fuzzy", "terms_set", "exists"}
+)
 RANGE = re.compile(r"[\[{][^\]}]*\s+TO\s+[^\]}]*[\]}]")
 OPERATORS = re.compile(
     r"\b(?:AND|OR|NOT|TO)\b|&&|\|\||[+\-!(){}\[\]^\"~*?:\\/|<>=]|(?<=[~^])[\d.]+"
@@ -43,6 +49,22 @@ def find_query_fields(query: Any) -> list[str]:
             fields.extend([named] if isinstance(named, str) else named or [])
     plain = [str(field).split("^")[0] for field in fields]
     return list(dict.fromkeys(field for field in plain if field and "*" not in field))
+
+
+def has_vector_query(query: Any, depth: int = 0) -> bool:
+    """Whether a query, its filters too, holds a clause whose hits may depend on the `size` asked
+    for, as those of nearest-neighbour search do. A query too deep to tell counts as one."""
+    if isinstance(query, list):
+        return any(has_vector_query(item, depth) for item in query)
+    if not isinstance(query, dict):
+        return False
+    if depth > MAX_DEPTH:
+        return True
+    return any(
+        (kind in VECTOR_QUERIES and isinstance(clause, dict))
+        or (kind not in FULL_TEXT | TERM_LEVEL and has_vector_query(clause, depth + 1))
+        for kind, clause in query.items()
+    )
 
 
 def read_query_string(text: str) -> str:

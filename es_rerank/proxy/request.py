@@ -6,12 +6,13 @@ ours reach the cluster as they were sent.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -19,16 +20,24 @@ from es_rerank.proxy.answer import Header, find_header
 from es_rerank.proxy.query_text import (
     find_query_fields,
     find_query_text,
+    has_vector_query,
     read_query_string,
 )
 
 RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 DEFAULT_SIZE = 10
 RESULT_WINDOW = 10_000
 # Parts of a body whose hits do not follow from `query` and `_score` alone.
-FOREIGN_KEYS = ("search_after", "slice", "knn", "retriever", "rank", "sub_searches")
+FOREIGN_KEYS = (
+    *("search_after", "slice", "pit", "stored_fields"),
+    *("knn", "retriever", "rank", "sub_searches"),
+)
 FOREIGN_PARAMETERS = ("scroll", "filter_path", "stored_fields")
-VECTOR_QUERIES = ("knn", "hybrid", "neural", "neural_sparse", "sparse_vector")
+VENDORED = b"application/vnd.elasticsearch+json"
+JSON = b"application/json"
+WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class BodyError(Exception):
@@ -54,14 +63,19 @@ class SearchRequest:
     def parameter(self, name: str) -> str | None:
         """A query parameter's last value, decoded."""
         for key, value in reversed(self.parameters):
-            if unquote_plus(key.decode("latin-1")) == name:
-                return unquote_plus(value.decode("latin-1"))
+            if plain(key) == name:
+                return plain(value)
         return None
 
     def value(self, name: str) -> Any:
         """A body key's decoded value, None where it is absent."""
         raw = self.body.get(name)
         return None if raw is None else msgspec.json.decode(raw)
+
+
+def plain(text: bytes) -> str:
+    """A name or value of the query string, decoded."""
+    return unquote_plus(text.decode("utf-8", "replace"))
 
 
 def read_request(
@@ -82,27 +96,30 @@ def read_request(
         body = gunzip(body, max_bytes)
         headers = tuple(h for h in headers if h[0].lower() != b"content-encoding")
         edited = True
-    if not body:
-        source = dict(parse_qsl(query.decode("latin-1"))).get("source")
-        if source:
-            body, edited = source.encode(), True
-            parameters = tuple(
-                (k, v) for k, v in parameters if k not in {b"source", b"source_content_type"}
-            )
+    given = {plain(key): plain(value) for key, value in parameters}
+    if not body and "source" in given:
+        if "json" not in given.get("source_content_type", ""):
+            raise BodyError("media-type")
+        body, edited = given["source"].encode(), True
+        parameters = tuple(
+            (k, v) for k, v in parameters if plain(k) not in {"source", "source_content_type"}
+        )
+    elif body.strip() and b"json" not in find_header(headers, b"content-type").lower():
+        raise BodyError("media-type")
     request = SearchRequest(method, path, parameters, headers, {}, edited=edited)
     if not body.strip():
         return request
-    media = find_header(headers, b"content-type").lower()
-    if media and b"json" not in media:
-        raise BodyError("media-type")
     try:
+        msgspec.json.decode(body)  # what follows may then decode any part of it
         keys = RAW_OBJECT.decode(body)
         ext = RAW_OBJECT.decode(keys["ext"]) if "ext" in keys else {}
-        block = msgspec.json.decode(ext.pop("es_rerank")) if "es_rerank" in ext else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        for name in ("fields", "docvalue_fields"):
+            RAW_LIST.decode(keys.get(name, b"[]"))
+    except UNREADABLE:
         raise BodyError("body") from None
-    if block is None:
+    if "es_rerank" not in ext:
         return replace(request, body=keys)
+    block = msgspec.json.decode(ext.pop("es_rerank"))
     if ext:
         keys["ext"] = msgspec.Raw(msgspec.json.encode(ext))
     else:
@@ -119,6 +136,8 @@ def gunzip(body: bytes, max_bytes: int) -> bytes:
         raise BodyError("encoding") from None
     if not stream.eof:
         raise BodyError("body-too-large")
+    if stream.unused_data:
+        raise BodyError("encoding")
     return plain
 
 
@@ -131,46 +150,44 @@ class Page:
 
 
 def read_page(request: SearchRequest) -> Page | None:
-    """The page asked for; parameters win over the body, as in the engine. None when unreadable."""
+    """The page asked for; parameters win over the body, as in the engine.
+
+    None when it is no page: the cluster shall say what is wrong with it.
+    """
     found = {}
     for name, default in (("from", 0), ("size", DEFAULT_SIZE)):
-        value = request.parameter(name)
+        value: Any = request.parameter(name)
         if value is None:
-            value = request.value(name)
-        try:
-            found[name] = default if value is None else int(value)
-        except (TypeError, ValueError):
+            value = request.value(name) if name in request.body else default
+        if isinstance(value, bool) or not WHOLE_NUMBER.fullmatch(str(value)):
             return None
-    if found["from"] < 0 or found["size"] < 0:
-        return None
+        found[name] = int(value)
     return Page(found["from"], found["size"])
 
 
 def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str | None:
     """Why the engine's own order must stand, as a short reason; None when it may be reranked."""
-    if page is None or page.start + page.size > RESULT_WINDOW:
+    if page is None or page.start + page.size > RESULT_WINDOW or window < 1:
         return "result-window"
     if page.size == 0:
         return "size-0"
     if page.start >= window:
         return "beyond-window"
-    sort = request.parameter("sort") or request.value("sort")
-    if sort is not None and not is_score_sort(sort):
-        return "sort"
+    for sort in (request.parameter("sort"), request.value("sort")):
+        if sort is not None and not is_score_sort(sort):
+            return "sort"
     for name in FOREIGN_PARAMETERS:
         if request.parameter(name) is not None:
             return name
-    for name in (*FOREIGN_KEYS, "stored_fields"):
+    for name in FOREIGN_KEYS:
         if name in request.body:
             return name
-    if "pit" in request.body and sort is None:
-        return "pit"
     if request.parameter("format") not in {None, "json"} or not accepts_json(request.headers):
         return "media-type"
-    query = request.value("query")
-    if isinstance(query, dict) and any(kind in query for kind in VECTOR_QUERIES):
+    if has_vector_query(request.value("query")):
         return "vector-query"
-    if request.parameter("search_pipeline") is not None and "ext" in request.body:
+    pipeline = request.parameter("search_pipeline") or request.body.get("search_pipeline")
+    if pipeline is not None and "ext" in request.body:
         return "search_pipeline"
     return None
 
@@ -193,12 +210,13 @@ def accepts_json(headers: Iterable[Header]) -> bool:
 
 def clamp_window(request: SearchRequest, window: int) -> int:
     """The window, no larger than the smallest `rescore.window_size`: past it the engine's order
-    is not by one score."""
+    is not by one score. 0 when a rescorer cannot be read."""
     rescore = request.value("rescore")
     for step in rescore if isinstance(rescore, list) else [rescore]:
         if isinstance(step, dict):
-            window = min(window, int(step.get("window_size", DEFAULT_SIZE)))
-    return max(window, 1)
+            size = step.get("window_size", DEFAULT_SIZE)
+            window = min(window, int(size) if WHOLE_NUMBER.fullmatch(str(size)) else 0)
+    return window
 
 
 def read_query_text(request: SearchRequest) -> str | None:
@@ -216,9 +234,7 @@ def read_query_fields(request: SearchRequest) -> tuple[str, ...]:
 
 def shows_source(request: SearchRequest) -> bool:
     """Whether each hit will carry its whole `_source`."""
-    if any(
-        unquote_plus(key.decode("latin-1")).startswith("_source") for key, _ in request.parameters
-    ):
+    if any(plain(key).startswith("_source") for key, _ in request.parameters):
         return False
     source = request.body.get("_source")
     return source is None or bytes(source).strip() == b"true"
@@ -242,22 +258,44 @@ def widen(request: SearchRequest, hits: int, additions: Additions) -> SearchRequ
         ("docvalue_fields", additions.docvalue_fields),
     ):
         if paths:
-            present = (
-                msgspec.json.decode(body[name], type=list[msgspec.Raw]) if name in body else []
-            )
+            present = RAW_LIST.decode(body.get(name, b"[]"))
             body[name] = msgspec.Raw(msgspec.json.encode([*present, *paths]))
-    parameters = tuple((k, v) for k, v in request.parameters if k not in {b"from", b"size"})
+    parameters = tuple((k, v) for k, v in request.parameters if plain(k) not in {"from", "size"})
     return replace(request, body=body, parameters=parameters, edited=True)
 
 
 def choose_additions(
     request: SearchRequest, text: Iterable[str], others: Iterable[str], code: str | None
 ) -> Additions:
-    """What must be asked for: the code always, other fields only where `_source` is not shown."""
-    docvalue = () if code is None else (code,)
+    """What must be asked for: the code always, other fields only where `_source` is not shown.
+
+    What the client's own wishes bring into a hit's `fields` is never asked for again: that could
+    change its form, and it must stay in the answer.
+    """
+    own = own_fields(request)
+    docvalue = () if code is None or asked_for(own, code) else (code,)
     if shows_source(request):
         return Additions((), docvalue)
-    return Additions(tuple(dict.fromkeys([*text, *others])), docvalue)
+    paths = dict.fromkeys([*text, *others])
+    return Additions(tuple(path for path in paths if not asked_for(own, path)), docvalue)
+
+
+def own_fields(request: SearchRequest) -> list[str]:
+    """Paths and patterns of what the client's own wishes bring into a hit's `fields`."""
+    wishes = [*(request.value("fields") or ()), *(request.value("docvalue_fields") or ())]
+    named = [item.get("field") if isinstance(item, Mapping) else item for item in wishes]
+    scripts, collapse = request.value("script_fields"), request.value("collapse")
+    if isinstance(scripts, dict):
+        named.extend(scripts)
+    if isinstance(collapse, dict):
+        named.append(collapse.get("field"))
+    named.extend((request.parameter("docvalue_fields") or "").split(","))
+    return [name for name in named if isinstance(name, str) and name]
+
+
+def asked_for(patterns: Iterable[str], path: str) -> bool:
+    """Whether a path is among the patterns."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def write_request(request: SearchRequest) -> tuple[bytes, list[Header], bytes]:
@@ -270,15 +308,6 @@ def write_request(request: SearchRequest) -> tuple[bytes, list[Header], bytes]:
     if body and not find_header(headers, b"content-type"):
         # Accept and Content-Type must name the same version of a vendored type.
         accept = find_header(headers, b"accept")
-        vendored = accept if b"vnd.elasticsearch" in accept else b"application/json"
+        vendored = next((a.strip() for a in accept.split(b",") if VENDORED in a), JSON)
         headers.append((b"content-type", vendored))
     return target, headers, body
-
-
-def asked_for(patterns: Any, path: str) -> bool:
-    """Whether the client's own `fields` or `docvalue_fields` name a path."""
-    for item in patterns if isinstance(patterns, list) else []:
-        pattern = item.get("field") if isinstance(item, Mapping) else item
-        if isinstance(pattern, str) and fnmatchcase(path, pattern):
-            return True
-    return False

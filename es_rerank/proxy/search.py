@@ -43,7 +43,6 @@ from es_rerank.proxy.request import (
     BodyError,
     Page,
     SearchRequest,
-    asked_for,
     choose_additions,
     clamp_window,
     find_obstacle,
@@ -61,6 +60,7 @@ from es_rerank.ranking.vectors import decode_codes
 
 MARK = b"x-es-rerank"
 MIN_HITS = 2
+REFUSED_BY_SHARDS = b"illegal_argument_exception"
 log = telemetry.get_logger()
 
 
@@ -180,9 +180,9 @@ class SearchHandler:
             # It may be our rewriting that the cluster refuses: let it judge the client's own words.
             return await self._pass_original(send, method, original, "refused")
         if answer.status != 200:
-            await send_answer(send, answer.status, answer.body, without_length(answer.headers))
+            await send_answer(send, answer.status, answer.body, without_length(answer.headers, ()))
             return "error"
-        return await self._finish(send, search, answer, upstream_s)
+        return await self._finish(send, search, answer, upstream_s, original)
 
     async def _pass_original(
         self, send: Send, method: str, original: tuple[bytes, list[Header], bytes], reason: str
@@ -193,19 +193,23 @@ class SearchHandler:
         await pass_through(send, self._upstream, method, target, headers, body or None, mark)
         return "fallback"
 
-    async def _finish(self, send: Send, search: Search, answer: Answer, upstream_s: float) -> str:
+    async def _finish(
+        self,
+        send: Send,
+        search: Search,
+        answer: Answer,
+        upstream_s: float,
+        original: tuple[bytes, list[Header], bytes],
+    ) -> str:
         began = time.perf_counter()
+        method = search.request.method
         try:
             taken = splice.read_answer(answer.body)
         except splice.AnswerError:
-            await send_error(
-                send,
-                502,
-                "upstream_answer_exception",
-                "the cluster's answer to the search cannot be read",
-                self._upstream.product,
-            )
-            return "error"
+            return await self._pass_original(send, method, original, "answer-unreadable")
+        if REFUSED_BY_SHARDS in bytes(taken.body.get("_shards", b"")):
+            # Some indices took our rewriting and others did not: their hits would be missing.
+            return await self._pass_original(send, method, original, "refused")
         ranking, outcome, reason = await self._rank(search, taken)
         order: Sequence[int] = range(min(search.window, len(taken.hits)))
         explanations: Mapping[int, Any] = {}
@@ -221,7 +225,6 @@ class SearchHandler:
             search.page.start,
             search.page.size,
             search.additions,
-            self._kept(search),
             explanations,
         )
         added_ms = math.floor(1000 * (time.perf_counter() - began))
@@ -270,19 +273,6 @@ class SearchHandler:
     def _dimensions(self) -> int:
         cache = self._ranker.embedder
         return 0 if cache is None else cache.encoder.dimensions
-
-    @staticmethod
-    def _kept(search: Search) -> frozenset[str]:
-        request, additions = search.request, search.additions
-        url = (request.parameter("docvalue_fields") or "").split(",")
-        return frozenset(
-            [p for p in additions.fields if asked_for(request.value("fields"), p)]
-            + [
-                p
-                for p in additions.docvalue_fields
-                if asked_for(request.value("docvalue_fields"), p) or asked_for(url, p)
-            ]
-        )
 
 
 def gather(
@@ -333,7 +323,9 @@ def write_timing(stages: Mapping[str, float]) -> bytes:
     return ", ".join(f"{name};dur={1000 * s:.2f}" for name, s in stages.items()).encode()
 
 
-def without_length(headers: Sequence[Header]) -> list[Header]:
-    """The answer's headers without those that described the body as the cluster wrote it."""
-    dropped = {b"content-length", b"content-encoding"}
+def without_length(
+    headers: Sequence[Header], others: Sequence[bytes] = (b"content-encoding",)
+) -> list[Header]:
+    """The answer's headers without its length, and without the `others` that no longer hold."""
+    dropped = {b"content-length", *others}
     return [(k, v) for k, v in headers if k.lower() not in dropped]

@@ -38,7 +38,7 @@ def read_answer(body: bytes) -> SearchAnswer:
         whole = RAW_OBJECT.decode(body)
         hits_object = RAW_OBJECT.decode(whole["hits"])
         hits = [RAW_OBJECT.decode(hit) for hit in RAW_LIST.decode(hits_object["hits"])]
-    except (msgspec.DecodeError, KeyError) as error:
+    except (msgspec.DecodeError, RecursionError, KeyError) as error:
         raise AnswerError(str(error)) from None
     return SearchAnswer(whole, hits_object, hits)
 
@@ -70,7 +70,7 @@ def read_object(hit: Mapping[str, msgspec.Raw], name: str) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(hit[name])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -101,18 +101,17 @@ def place_hits(
     start: int,
     size: int,
     additions: Additions,
-    kept_fields: frozenset[str],
     explanations: Mapping[int, Any],
 ) -> list[bytes]:
     """Write the page's hits.
 
     order: engine positions of the window in their new order; hits past it follow as they came.
     Place i bears the engine's i-th `_score`, so that scores fall along every page, agree with the
-    untouched tail and leave `max_score` true. kept_fields: added paths that the client asked for
-    as well. explanations: by engine position, what to show as `_explanation`.
+    untouched tail and leave `max_score` true. explanations: by engine position, what to show as
+    `_explanation`.
     """
     final = [*order, *range(len(order), len(answer.hits))]
-    added = {*additions.fields, *additions.docvalue_fields} - kept_fields
+    added = {*additions.fields, *additions.docvalue_fields}
     page = []
     for place in range(start, min(start + size, len(final))):
         position = final[place]
@@ -134,12 +133,25 @@ def place_hits(
 
 def drop_fields(hit: dict[str, msgspec.Raw], added: set[str]) -> None:
     """Take the added paths out of a hit's `fields`, and `fields` too where nothing else is left."""
-    fields = RAW_OBJECT.decode(hit["fields"])
-    left = {name: raw for name, raw in fields.items() if name not in added}
+    left = drop_paths(RAW_OBJECT.decode(hit["fields"]), added)
     if left:
         hit["fields"] = msgspec.Raw(msgspec.json.encode(left))
     else:
         del hit["fields"]
+
+
+def drop_paths(fields: Mapping[str, msgspec.Raw], paths: set[str]) -> dict[str, msgspec.Raw]:
+    """The fields without those paths; of a nested field, whose value is objects, its own fields."""
+    left = {}
+    for name, raw in fields.items():
+        inner = {path[len(name) + 1 :] for path in paths if path.startswith(f"{name}.")}
+        if inner and bytes(raw).lstrip(b"[ \r\n\t").startswith(b"{"):
+            items = [drop_paths(RAW_OBJECT.decode(item), inner) for item in RAW_LIST.decode(raw)]
+            if any(items):
+                left[name] = msgspec.Raw(msgspec.json.encode([item for item in items if item]))
+        elif name not in paths:
+            left[name] = raw
+    return left
 
 
 def explain_hit(hit: Mapping[str, msgspec.Raw], own: Mapping[str, Any]) -> dict[str, Any]:
