@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import aiohttp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -95,7 +95,8 @@ class AdminPages:
         }
         index = parse_qs(scope["query_string"].decode("latin-1")).get("index")
         if index:
-            fields = await self._catalog.find(index[0].encode(), scope["headers"])
+            name = quote(index[0], safe="*,").encode()
+            fields = await self._catalog.find(name, scope["headers"], as_proxy=False)
             info["fields"] = {
                 "text": fields.text,
                 "attributes": fields.attributes,

@@ -66,6 +66,9 @@ class ProxyApp:
             log.error(
                 "the model cannot be loaded: searches keep the engine's order", error=str(error)
             )
+        except Exception as error:
+            self.ranker.error = f"the model cannot be loaded: {type(error).__name__}: {error}"
+            log.error("searches keep the engine's order", error=self.ranker.error, exc_info=error)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()

@@ -34,12 +34,16 @@ class FieldCatalog:
         self._upstream = upstream
         self._known: OrderedDict[tuple[bytes, bytes], tuple[float, IndexFields]] = OrderedDict()
 
-    async def find(self, index: bytes, headers: Iterable[Header]) -> IndexFields:
+    async def find(
+        self, index: bytes, headers: Iterable[Header], as_proxy: bool = True
+    ) -> IndexFields:
         """The fields of a raw index expression (empty for all indices).
 
-        NOTHING when the mapping cannot be read; asked again a little later.
+        as_proxy: ask with the proxy's own credentials where the caller shows none, as may be done
+        for a search, which the cluster then judges itself. NOTHING when the mapping cannot be read;
+        asked again a little later.
         """
-        own = self._upstream.own_credentials()
+        own = self._upstream.own_credentials() if as_proxy else []
         credentials = list(principal(headers)) or own
         digest = hashlib.sha256(repr(credentials).encode()).digest()
         key = (index, digest)

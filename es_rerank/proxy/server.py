@@ -47,6 +47,8 @@ def make_server(app: ProxyApp) -> uvicorn.Server:
             log_level="error",
             log_config=None,
             timeout_graceful_shutdown=10,
+            # Longer than clients let a connection rest, or they would send into a closed one.
+            timeout_keep_alive=75,
             proxy_headers=False,
             ws="none",
         )

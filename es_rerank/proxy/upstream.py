@@ -21,6 +21,7 @@ HOP_BY_HOP = frozenset(
     | {b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection"}
 )
 NOT_FORWARDED = HOP_BY_HOP | {b"host", b"expect"}
+HEADER_BYTES = 65_536
 AUTO_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 # Which of a request's headers say who asks.
 PRINCIPAL_HEADERS = frozenset({b"authorization", b"es-security-runas-user", b"cookie"})
@@ -49,7 +50,9 @@ class Upstream:
                 f"upstream.url {settings.url!r} is no address: give one such as "
                 "http://localhost:9200"
             )
-        self.url = settings.url.rstrip("/")
+        # The address is shown in errors and on pages: credentials in it are ours alone.
+        self.url = str(url.with_user(None)).rstrip("/")
+        self._user, self._password = url.user, url.password
         self.product: list[Header] = []
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
@@ -67,6 +70,8 @@ class Upstream:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=AUTO_HEADERS,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=10.0, sock_read=self._settings.timeout_s
             ),
@@ -94,8 +99,8 @@ class Upstream:
             raise RuntimeError("the upstream is not open")
         async with self._session.request(
             method,
-            URL(self.url + target.decode("latin-1"), encoded=True),
-            headers=[(k.decode("latin-1"), v.decode("latin-1")) for k, v in forwarded(headers)],
+            URL(self.url + as_text(target), encoded=True),
+            headers=[(as_text(k), as_text(v)) for k, v in forwarded(headers)],
             data=body,
             allow_redirects=False,
         ) as response:
@@ -131,9 +136,20 @@ class Upstream:
         elif self._settings.username and self._settings.password is not None:
             pair = f"{self._settings.username}:{self._settings.password.get_secret_value()}"
             value = f"Basic {b64encode(pair.encode()).decode()}"
+        elif self._user is not None:
+            pair = f"{self._user}:{self._password or ''}"
+            value = f"Basic {b64encode(pair.encode()).decode()}"
         else:
             return []
         return [(b"authorization", value.encode())]
+
+
+def as_text(raw: bytes) -> str:
+    """Bytes as text that aiohttp, which writes UTF-8, turns into the same bytes again."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def forwarded(headers: Iterable[Header]) -> list[Header]:
