@@ -1,0 +1,133 @@
+"""A real engine with a shop in it, plain and enriched; kept in the cache for the next time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import es_rerank
+from es_rerank.cluster.client import SearchClient, connect, quote
+from es_rerank.demo.shops import Shop
+from es_rerank.engine.cache import cache_folder
+from es_rerank.engine.node import boot
+from es_rerank.errors import EsRerankError
+
+BULK_DOCUMENTS = 500
+NOT_INHERITED = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
+KEPT = ("ES_RERANK_CACHE", "ES_RERANK_JAVA")
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running engine with the plain index, and the alias of the enriched one."""
+
+    url: str
+    engine: str
+    plain: str
+    enriched: str
+
+
+@contextmanager
+def open_stack(shop: Shop, report: Report, folder: Path | None = None) -> Iterator[Stack]:
+    """Boot OpenSearch with the shop indexed and enriched; what the cache holds is not done again.
+
+    Raises EngineError, ClusterError or EsRerankError.
+    """
+    home = folder or cache_folder() / "demo" / shop.name
+    plain = f"{shop.name}-plain"
+    with boot("opensearch", folder=home / "node", report=report) as node:
+        client = connect(node.url)
+        try:
+            digest = shop.digest()
+            if read_digest(client, plain) != digest:
+                client.request("DELETE", f"/{shop.name}-*", allow=(404,))
+                report(f"Indexing {len(shop.documents):,} products the plain way ...")
+                index_documents(client, plain, shop.documents, shop.mapping, digest)
+            if not is_enriched(client, shop.name, plain, len(shop.documents)):
+                report(f"Enriching {plain} into {shop.name} (es-rerank reindex) ...")
+                reindex(node.url, plain, shop.name, home)
+            yield Stack(node.url, client.name, plain, shop.name)
+        finally:
+            client.close()
+
+
+def index_documents(
+    client: SearchClient,
+    index: str,
+    documents: Mapping[str, Mapping[str, Any]],
+    mapping: Mapping[str, Any],
+    digest: str,
+) -> None:
+    """Index documents by id into a new index of one shard and one segment.
+
+    The order of equal scores then depends on nothing but the order of `documents`. The digest is
+    written last, so that an index that was cut short is never taken for whole.
+    """
+    client.request("DELETE", f"/{quote(index)}", allow=(404,))
+    settings = {"number_of_shards": 1, "number_of_replicas": 0}
+    client.request("PUT", f"/{quote(index)}", {"settings": settings, "mappings": dict(mapping)})
+    actions = (
+        ({"index": {"_index": index, "_id": key}}, orjson.dumps(document).decode())
+        for key, document in documents.items()
+    )
+    for ok, item in client.bulk(actions, chunk_size=BULK_DOCUMENTS):
+        if not ok:
+            raise EsRerankError(f"the engine refused product {item.get('_id')}: {item}")
+    client.request("POST", f"/{quote(index)}/_forcemerge", params={"max_num_segments": 1})
+    client.request("POST", f"/{quote(index)}/_refresh")
+    client.request("PUT", f"/{quote(index)}/_mapping", {"_meta": {"digest": digest}})
+
+
+def read_digest(client: SearchClient, index: str) -> str | None:
+    """The fingerprint of what an index holds, None when it is absent or not whole."""
+    answer = client.request("GET", f"/{quote(index)}/_mapping", allow=(404,))
+    meta = answer[index]["mappings"].get("_meta", {}) if answer else {}
+    digest = meta.get("digest")
+    return digest if isinstance(digest, str) else None
+
+
+def is_enriched(client: SearchClient, alias: str, plain: str, count: int) -> bool:
+    """Whether the alias stands for an enrichment of all of `plain` by this version."""
+    answer = client.request("GET", f"/{quote(alias)}/_mapping", allow=(404,))
+    counted = client.request("GET", f"/{quote(alias)}/_count", allow=(404,))
+    if not answer or counted is None or counted["count"] != count:
+        return False
+    meta = next(iter(answer.values()))["mappings"].get("_meta", {}).get("es_rerank", {})
+    return bool(meta.get("source") == plain and meta.get("version") == es_rerank.__version__)
+
+
+def reindex(url: str, source: str, dest: str, folder: Path) -> None:
+    """Enrich by the command line, as a user would. Raises EsRerankError when it fails."""
+    command = [sys.executable, "-m", "es_rerank", "reindex", source, dest, "--url", url, "--yes"]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise EsRerankError(f"`es-rerank reindex {source} {dest}` ended with {done.returncode}")
+
+
+def clean_environment() -> dict[str, str]:
+    """This environment without settings of es-rerank's: defaults are what is shown."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key in KEPT or not (key.startswith("ES_RERANK_") or key in NOT_INHERITED)
+    }
+    # Run from another folder, so that no es-rerank.toml is read; a checkout must still be found.
+    paths = [str(Path(es_rerank.__file__).parent.parent), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
