@@ -269,10 +269,13 @@ def describe_plan(plan: Plan, client: SearchClient, model: str) -> str:
     """Say what will be done."""
     now = f"{', '.join(plan.before)} now" if plan.before else "new"
     fields = plan.fields
+    then = f"then move the alias {plan.alias} there ({now})"
+    if plan.is_cut:
+        then = f"and leave the alias {plan.alias} alone ({now}), since --limit cuts the source off"
     return (
         f"{client.name} at {client.url}\n"
         f"  read    {plan.source.index} ({plan.expected:,} of {plan.total:,} documents)\n"
-        f"  write   {plan.next_index}, then move the alias {plan.alias} there ({now})\n"
+        f"  write   {plan.next_index}, {then}\n"
         f"  text    {', '.join(fields.text)}, embedded by {model}\n"
         f"  alike   {', '.join(fields.attributes) or 'no attribute field found'}"
         f"{f'; price {fields.price}' if fields.price else ''}"

@@ -41,6 +41,8 @@ NOT_COPIED = (
     "index.verified_before_close",
     "index.version.",
 )
+FIELD_LIMIT = "index.mapping.total_fields.limit"
+DEFAULT_FIELD_LIMIT = 1000
 # Set once everything is written: pipelines must not touch what we copy, and refreshing costs.
 SET_LAST = ("index.default_pipeline", "index.final_pipeline", "index.refresh_interval")
 
@@ -87,11 +89,19 @@ def destination_body(
         settings[f"index.{key}"] = value
     settings["index.refresh_interval"] = "-1"
     mappings = copy.deepcopy(dict(source.mappings))
-    mappings.setdefault("properties", {})[NAMESPACE] = component["mappings"]["properties"][
-        NAMESPACE
-    ]
+    properties = mappings.setdefault("properties", {})
+    own = component["mappings"]["properties"][NAMESPACE]
+    if NAMESPACE not in properties:  # a source at its limit of fields has no room for ours
+        limit = int(settings.get(FIELD_LIMIT, DEFAULT_FIELD_LIMIT))
+        settings[FIELD_LIMIT] = limit + count_fields(own)
+    properties[NAMESPACE] = own
     mappings["_meta"] = {**mappings.get("_meta", {}), NAMESPACE: dict(meta)}
     return {"settings": settings, "mappings": mappings}
+
+
+def count_fields(spec: Mapping[str, Any]) -> int:
+    """Count a field and all below it, objects too, as the engines' limit does."""
+    return 1 + sum(count_fields(sub) for sub in spec.get("properties", {}).values())
 
 
 def check_alias(client: SearchClient, alias: str) -> list[str]:

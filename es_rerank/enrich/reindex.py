@@ -51,6 +51,11 @@ class Plan:
         """How many documents will be read."""
         return self.total if self.limit is None else min(self.total, self.limit)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether `limit` leaves documents out."""
+        return self.expected < self.total
+
 
 @dataclass(frozen=True)
 class Result:
@@ -183,7 +188,7 @@ def carry_out(
     why_not = None
     if outcome.failed and not accept_failures:
         why_not = f"{outcome.failed:,} documents failed"
-    elif plan.limit is not None and plan.limit < plan.total:
+    elif plan.is_cut:
         why_not = f"--limit {plan.limit} left documents out"
     if why_not is None:
         swap_alias(client, plan.alias, index)

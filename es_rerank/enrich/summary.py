@@ -22,7 +22,7 @@ MAX_SENTENCES = 2
 RELEVANCE = 0.85  # lambda
 LEAST_RELEVANCE = 1 / 3  # of the best sentence's: terms of delivery are no second sentence
 # What is looked at: about as much as the embedder reads of the document itself.
-READ_CHARS = 1000
+READ_CHARS = 800
 READ_SENTENCES = 12
 MIN_SENTENCE_CHARS = 15
 MIN_WIDE_CHARS = 5  # Chinese, Japanese and Korean say as much in a third of the characters

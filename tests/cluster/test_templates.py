@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from es_rerank.cluster.source import SourceIndex
 from es_rerank.cluster.templates import (
     COMPONENT,
     INDEX_TEMPLATE,
+    count_fields,
     destination_body,
     load_component,
     load_template,
@@ -24,7 +26,7 @@ SOURCE = SourceIndex(
     {
         "dynamic": "strict",
         "_meta": {"owner": "search team"},
-        "properties": {"标题": {"type": "text", "analyzer": "mine"}, "es_rerank": {"x": "old"}},
+        "properties": {"标题": {"type": "text", "analyzer": "mine"}},
     },
     {
         "index.number_of_shards": "5",
@@ -84,6 +86,7 @@ def test_the_destination_copies_what_makes_the_source_searchable(kind: Kind) -> 
         "index.analysis.analyzer.mine.tokenizer": "standard",
         "index.refresh_interval": "-1",
     }
+    del body["settings"]["index.mapping.total_fields.limit"]
     if kind == "opensearch":
         expected["index.knn"] = True  # type: ignore[assignment]
     assert body["settings"] == expected
@@ -92,4 +95,17 @@ def test_the_destination_copies_what_makes_the_source_searchable(kind: Kind) -> 
     assert mappings["_meta"] == {"owner": "search team", "es_rerank": {"model": "m"}}
     assert mappings["properties"]["标题"] == {"type": "text", "analyzer": "mine"}
     assert "vector" in mappings["properties"]["es_rerank"]["properties"]
-    assert SOURCE.mappings["properties"]["es_rerank"] == {"x": "old"}  # not changed in place
+    assert "es_rerank" not in SOURCE.mappings["properties"]  # not changed in place
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_is_room_for_our_fields_but_the_limit_does_not_creep_up(kind: Kind) -> None:
+    limit = "index.mapping.total_fields.limit"
+    first = destination_body(kind, SOURCE, 8, {})
+    own = count_fields(first["mappings"]["properties"]["es_rerank"])
+    assert own > 20
+    assert first["settings"][limit] == 1000 + own
+    again = dataclasses.replace(
+        SOURCE, mappings=first["mappings"], settings={limit: str(first["settings"][limit])}
+    )
+    assert destination_body(kind, again, 8, {})["settings"][limit] == str(1000 + own)

@@ -378,6 +378,16 @@ def test_a_run_that_nobody_watches_has_to_say_yes(
     assert _indices(client, index_name) == [index_name]
 
 
+def test_a_source_at_its_limit_of_fields(
+    client: SearchClient, reindex: Reindex, index_name: str
+) -> None:
+    _fill(client, index_name, 6, settings={"index.mapping.total_fields.limit": 7})
+    alias = f"{index_name}-er"
+    for _ in range(2):
+        run = reindex(index_name, alias, "--yes")
+        assert run.code == 0, run.err
+
+
 def test_an_empty_index(client: SearchClient, reindex: Reindex, index_name: str) -> None:
     _fill(client, index_name, 0)
     run = reindex(index_name, f"{index_name}-er", "--yes", "--json")
