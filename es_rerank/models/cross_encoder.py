@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank.errors import ModelError
-from es_rerank.models.runtime import choose_device, load_pretrained, plan_batches
+from es_rerank.models.runtime import choose_device, load_pretrained, mend_text, plan_batches
 
 TOKEN_BUDGET = 4096
 
@@ -38,8 +38,8 @@ class CrossEncoder:
             return scores
         with self._lock:
             encoded = self._tokenizer(
-                [query] * len(texts),
-                list(texts),
+                [mend_text(query)] * len(texts),
+                [mend_text(text) for text in texts],
                 truncation="longest_first",
                 max_length=self.max_tokens,
             )
@@ -61,7 +61,7 @@ class CrossEncoder:
         """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
         unknown = self._tokenizer.unk_token_id
         with self._lock:
-            ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = self._tokenizer(mend_text(text), add_special_tokens=False)["input_ids"]
         if unknown is None or not ids:
             return 0.0
         return float(ids.count(unknown) / len(ids))
@@ -70,13 +70,23 @@ class CrossEncoder:
 def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
     """Load a reranker by hub id or folder.
 
-    Raises ModelError when it cannot be loaded, or is no reranker (more than two labels).
+    Raises ModelError when it cannot be loaded, or is no reranker (more than two labels, or weights
+    without a scoring head, which would be left at random).
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     where = choose_device(device)
     tokenizer = load_pretrained(AutoTokenizer, name)
-    model = load_pretrained(AutoModelForSequenceClassification, name).eval().to(where)
+    model, loaded = load_pretrained(
+        AutoModelForSequenceClassification, name, output_loading_info=True
+    )
+    missing = ", ".join(sorted(loaded["missing_keys"]))
+    if missing:
+        raise ModelError(
+            f"model {name!r} is no reranker: its files lack {missing}; name a cross-encoder, or set "
+            "[model] kind = 'bi-encoder' for an embedder"
+        )
+    model.eval().to(where)
     if model.config.num_labels > 2:
         raise ModelError(
             f"model {name!r} has {model.config.num_labels} labels; a reranker has one (or two): "

@@ -16,6 +16,7 @@ from es_rerank.models.runtime import (
     choose_device,
     find_model,
     load_pretrained,
+    mend_text,
     plan_batches,
 )
 
@@ -64,14 +65,17 @@ class Embedder:
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
         unknown = self._tokenizer.unk_token_id
-        ids = self._tokenize([text])[0][1:-1]
+        with self._lock:
+            ids = self._tokenizer(mend_text(text), add_special_tokens=False)["input_ids"]
         if unknown is None or not ids:
             return 0.0
-        return ids.count(unknown) / len(ids)
+        return float(ids.count(unknown) / len(ids))
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         with self._lock:
-            encoded = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+            encoded = self._tokenizer(
+                [mend_text(text) for text in texts], truncation=True, max_length=self.max_tokens
+            )
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
@@ -92,5 +96,5 @@ def load_embedder(name: str = BUNDLED, device: str = "auto") -> Embedder:
     )
     sentence_config = Path(find_model(name)) / "sentence_bert_config.json"
     if sentence_config.is_file():
-        limit = min(limit, int(json.loads(sentence_config.read_text())["max_seq_length"]))
+        limit = min(limit, json.loads(sentence_config.read_text()).get("max_seq_length") or limit)
     return Embedder(name, tokenizer, model, where, limit)

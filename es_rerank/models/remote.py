@@ -28,8 +28,11 @@ class RemoteReranker:
     def __init__(
         self, url: str, model: str = "", api_key: str | None = None, timeout_s: float = 5.0
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ModelError(
                 f"[model] url {url!r} is no address: give one such as http://localhost:8080/rerank"
             )
@@ -84,11 +87,11 @@ class RemoteReranker:
             answer = json.loads(data)
             for item in answer if self.shape == "tei" else answer["results"]:
                 scores[int(item["index"])] = float(item[key])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
             raise ModelError(
                 f"the reranker at {self.url} did not answer in the {self.shape} shape: "
                 f"{data[:200]!r}"
             ) from error
-        if np.isnan(scores).any():
+        if not np.isfinite(scores).all():
             raise ModelError(f"the reranker at {self.url} left texts unscored")
         return scores

@@ -56,9 +56,11 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     where = find_model(name)
     local = Path(where).is_dir()
+    if not local and name.startswith(("/", ".", "~")):
+        raise ModelError(f"model {name!r}: there is no such folder; correct [model], or mount it")
     try:
         return kind.from_pretrained(where, local_files_only=local, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # safetensors, tokenizers and the hub raise classes of their own
         offline = os.environ.get("HF_HUB_OFFLINE") == "1"
         mend = (
             "check that the folder holds config.json, the tokenizer's files and model.safetensors"
@@ -68,6 +70,14 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
         )
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(f"model {name!r} could not be loaded ({reason}): {mend}") from error
+
+
+def mend_text(text: str) -> str:
+    """Replace lone surrogates by `?`: tokenizers refuse what is no Unicode text.
+
+    Programs that cut texts by UTF-16 units leave half an emoji behind, and JSON can carry it.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def plan_batches(lengths: list[int], token_budget: int) -> list[list[int]]:

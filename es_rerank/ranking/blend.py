@@ -19,11 +19,11 @@ class Weights:
 
 
 def scale(scores: Scores) -> Scores:
-    """Min-max scale to 0..1 over the candidates; NaN stays NaN, equal scores become 0.5."""
-    finite = scores[np.isfinite(scores)]
-    if finite.size == 0:
-        return np.full_like(scores, np.nan)
-    low, high = float(finite.min()), float(finite.max())
+    """Min-max scale to 0..1 over the candidates; equal scores become 0.5, NaN and infinite NaN."""
+    scores = np.where(np.isfinite(scores), scores, np.nan)
+    if np.isnan(scores).all():
+        return scores
+    low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
     if high <= low:
         return np.where(np.isfinite(scores), 0.5, np.nan)
     return (scores - low) / (high - low)

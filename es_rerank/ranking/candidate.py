@@ -19,6 +19,7 @@ class Candidates:
     first_stage: (n,) the engine's `_score`.
     texts: n texts, None or "" where a document has none.
     vectors: (n, d) unit rows, zeros where `has_vector` is False; None when no document has one.
+    has_vector: (n,) bool; None when every row of `vectors` counts.
     attributes: per attribute n values, None where a document has none.
     """
 
@@ -39,7 +40,7 @@ def band_prices(prices: Sequence[float | None], per_doubling: int = 1) -> list[V
     """
     return [
         None
-        if price is None or not price > 0
+        if price is None or not 0 < price < np.inf
         else str(int(np.floor(np.log2(price) * per_doubling)))
         for price in prices
     ]

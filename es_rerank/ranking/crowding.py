@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,19 +31,29 @@ def demote(
     active = [(cap, attributes[cap.field]) for cap in caps if cap.field in attributes]
     if not active:
         return order
-    waiting = [int(i) for i in order]
+    kinds = {int(i): tuple(values[i] for _, values in active) for i in order}
+    waiting = list(kinds)
     placed: list[int] = []
+    recent: list[Counter[str | None]] = [Counter() for _ in active]  # over the last per - 1 places
 
-    def fits(i: int) -> bool:
-        for cap, values in active:
-            if values[i] is None:
-                continue
-            recent = placed[max(0, len(placed) - cap.per + 1) :]
-            if sum(values[j] == values[i] for j in recent) >= cap.max_count:
-                return False
-        return True
+    def fits(kind: tuple[str | None, ...]) -> bool:
+        return all(
+            value is None or counts[value] < cap.max_count
+            for value, counts, (cap, _) in zip(kind, recent, active, strict=True)
+        )
 
     while waiting:
-        place = next((k for k, i in enumerate(waiting) if fits(i)), 0)
+        refused: set[tuple[str | None, ...]] = set()  # many candidates are of one kind: ask once
+        place = 0
+        for k, i in enumerate(waiting):
+            if kinds[i] not in refused:
+                if fits(kinds[i]):
+                    place = k
+                    break
+                refused.add(kinds[i])
         placed.append(waiting.pop(place))
+        for counts, (cap, values) in zip(recent, active, strict=True):
+            counts[values[placed[-1]]] += 1
+            if len(placed) >= cap.per:
+                counts[values[placed[-cap.per]]] -= 1
     return np.array(placed, dtype=np.int64)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 FLOOR = 1e-6
 """Conditional variance under which a candidate is a repetition of those already chosen."""
+NO_DIVERSITY = 1e-12
+"""Diversity under which 1 / diversity would drown the rest in rounding."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,10 @@ def greedy_map(
     """
     by_relevance = np.argsort(-relevance, kind="stable")
     n = kernel.size
-    if diversity <= 0 or n < 2:
+    if diversity < NO_DIVERSITY or n < 2:
         return by_relevance
-    theta = 1.0 - min(diversity, 1.0)
-    pull = (theta / (1.0 - theta)) * relevance
+    diversity = min(diversity, 1.0)
+    pull = ((1.0 - diversity) / diversity) * relevance
     places = n if limit is None else min(limit, n)
     variance = np.ones(n)
     factors = np.zeros((places, n))

@@ -57,19 +57,26 @@ def rank(
 
     Without query text, or when the model's tokenizer does not know the query's words, the model is
     not asked: the first-stage order and diversity remain. A candidate without text keeps the place
-    the engine gave it. `vectors` embeds documents that carry no stored vector, for the kernel.
+    the engine gave it. `vectors` embeds documents that carry no stored vector, for the kernel; not
+    so when the query's words are unknown, since then the documents' are too.
     """
     notes: list[str] = []
     started = time.perf_counter()
-    relevance = None
+    asked = False
     if not query:
         notes.append("no-query-text")
     elif scorer.unknown_share(query) > UNKNOWN_LIMIT:
         notes.append("language")
     elif options.weights.relevance > 0:
-        if vectors is not None and options.diversity > 0:
-            candidates = fill_vectors(candidates, vectors)
-        relevance = scorer.score(query, candidates)
+        asked = True
+    if (
+        vectors is not None
+        and options.diversity > 0
+        and options.kernel.vector > 0
+        and "language" not in notes
+    ):
+        candidates = fill_vectors(candidates, vectors)
+    relevance = scorer.score(query, candidates) if query and asked else None
     blended = blend(candidates.first_stage, relevance, options.weights)
     scored = time.perf_counter()
     order = np.argsort(-blended, kind="stable").astype(np.int64)

@@ -73,7 +73,8 @@ class VectorCache:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             fresh = self.encoder.encode(list(missing.values()))
-            known.update(zip(missing, fresh, strict=True))
+            # Copies: a row that is a view would keep its whole batch in memory.
+            known.update((key, row.copy()) for key, row in zip(missing, fresh, strict=True))
         with self._lock:
             for key in keys:
                 self._rows[key] = known[key]
@@ -93,13 +94,9 @@ def fill_vectors(candidates: Candidates, cache: VectorCache) -> Candidates:
     vectors = np.zeros((n, cache.encoder.dimensions), np.float32)
     present = np.zeros(n, np.bool_)
     stored = candidates.vectors
-    if (
-        stored is not None
-        and candidates.has_vector is not None
-        and stored.shape[1] == vectors.shape[1]
-    ):
+    if stored is not None and stored.shape[1] == vectors.shape[1]:
         vectors[:] = stored
-        present[:] = candidates.has_vector
+        present[:] = True if candidates.has_vector is None else candidates.has_vector
     rows = [i for i, text in enumerate(candidates.texts) if text and not present[i]]
     if rows:
         vectors[rows] = cache.encode([candidates.texts[i] or "" for i in rows])

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from es_rerank.ranking.crowding import Cap, demote
+
+Values = list[str | None]
+CAPS = st.lists(
+    st.builds(Cap, st.sampled_from(["brand", "type", "?"]), st.integers(1, 4), st.integers(1, 12)),
+    max_size=3,
+)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[list[int], dict[str, Values]]:
+    n = draw(st.integers(0, 20))
+    values = st.lists(st.none() | st.sampled_from("abc"), min_size=n, max_size=n)
+    order = draw(st.permutations(range(n)))
+    return order, {"brand": draw(values), "type": draw(values)}
+
+
+def breaks(placed: list[int], i: int, attributes: dict[str, Values], caps: list[Cap]) -> bool:
+    """Whether `i` at the next place breaks a cap."""
+    for cap in caps:
+        values = attributes.get(cap.field)
+        if values is None or values[i] is None:
+            continue
+        window = [*placed, i][-cap.per :]
+        if sum(values[j] == values[i] for j in window) > cap.max_count:
+            return True
+    return False
+
+
+@given(windows(), CAPS)
+def test_the_first_that_keeps_the_caps_comes_next(
+    window: tuple[list[int], dict[str, Values]], caps: list[Cap]
+) -> None:
+    """A permutation; a cap breaks only where nothing left keeps them; the order is kept else."""
+    order, attributes = window
+    result = demote(np.array(order, dtype=np.int64), attributes, caps).tolist()
+    assert sorted(result) == sorted(order)
+    waiting = list(order)
+    for k, i in enumerate(result):
+        keeping = [j for j in waiting if not breaks(result[:k], j, attributes, caps)]
+        assert i == (keeping or waiting)[0]
+        waiting.remove(i)
+
+
+@given(windows())
+def test_without_caps_the_order_stays(window: tuple[list[int], dict[str, Values]]) -> None:
+    order, attributes = window
+    for caps in ([], [Cap("unknown", 1)]):
+        assert demote(np.array(order, dtype=np.int64), attributes, caps).tolist() == order
+
+
+def test_two_of_a_brand_in_four() -> None:
+    brands: Values = ["a", "a", "a", "a", "b", None, "b", "c"]
+    order = demote(np.arange(8), {"brand": brands}, [Cap("brand", 2, per=4)])
+    assert [brands[i] for i in order] == ["a", "a", "b", None, "a", "a", "b", "c"]
+
+
+def test_a_missing_value_is_never_capped() -> None:
+    order = demote(np.arange(5), {"brand": [None] * 5}, [Cap("brand", 1)])
+    assert order.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_large_window_of_one_brand_is_quick() -> None:
+    """A request chooses the caps; it must not be able to occupy the model's thread."""
+    started = time.perf_counter()
+    demote(np.arange(1000), {"brand": ["a"] * 1000}, [Cap("brand", 2, per=1000)])
+    assert time.perf_counter() - started < 1.0
