@@ -19,12 +19,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from es_rerank.errors import EsRerankError
 
 Better = Literal["higher", "lower"]
+FILE_WIDTH = 140  # columns of a table that is not printed on a terminal
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,17 @@ def print_table(
     title: str,
     console: Console | None = None,
 ) -> None:
-    """Print the rows for people: what each interval is of stands below the table."""
+    """Print the rows for people: an overview where runs share measures, then every row."""
     console = console or Console()
-    table = Table(title=title, title_justify="left")
-    for heading in ("what", "ours", "theirs", "rival", "unit", "ratio", "n", "interval", "gate"):
+    if not console.is_terminal:
+        console.width = max(console.width, FILE_WIDTH)
+    overview = make_overview(rows, title)
+    if overview is not None:
+        console.print(overview)
+    rivals = list(dict.fromkeys(row.rival for row in rows))
+    shown = [] if len(rivals) == 1 else ["rival"]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("what", "ours", "theirs", *shown, "unit", "ratio", "n", "interval", "gate"):
         number = heading in ("ours", "theirs", "ratio", "n", "interval")
         table.add_column(heading, justify="right" if number else "left", overflow="fold")
     for row in rows:
@@ -132,7 +141,7 @@ def print_table(
             row.what,
             _figure(row.ours),
             _figure(row.theirs),
-            row.rival,
+            *([row.rival] if shown else []),
             row.unit,
             "–" if row.ratio is None else f"{row.ratio:.3f}",
             str(row.n),
@@ -140,10 +149,39 @@ def print_table(
             "gate" if row.gate else "",
         )
     console.print(table)
+    if not shown:
+        _print_line(console, f"theirs: {rivals[0]}" if rivals else "no rows")
     for kind in dict.fromkeys(row.spread.of for row in rows if row.spread):
-        console.print(f"interval: {kind}", markup=False, highlight=False)
-    described = ", ".join(f"{key} {value}" for key, value in machine.items() if value is not None)
-    console.print(described, markup=False, highlight=False)
+        _print_line(console, f"interval: {kind}")
+    described = [f"{key} {value}" for key, value in machine.items() if value is not None]
+    _print_line(console, ", ".join(described))
+
+
+def make_overview(rows: Sequence[Row], title: str) -> Table | None:
+    """One line a run and one column a measure, from rows named `RUN | MEASURE`.
+
+    None where no two runs share a measure.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    columns: dict[str, int] = {}
+    for row in rows:
+        name, bar, measure = row.what.partition(" | ")
+        if bar:
+            lines.setdefault(name, {})[measure] = _figure(row.ours)
+            columns[measure] = columns.get(measure, 0) + 1
+    if max(columns.values(), default=0) < 2:
+        return None
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("run", overflow="fold")
+    for measure in columns:
+        table.add_column(measure.replace(" | ", "\n"), justify="right", overflow="fold")
+    for name, cells in lines.items():
+        table.add_row(name, *(cells.get(measure, "–") for measure in columns))
+    return table
+
+
+def _print_line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def say(message: str) -> None:

@@ -34,7 +34,14 @@ BULK_DOCUMENTS = 500
 START_S = 180.0
 STOP_S = 15.0
 # What an enriched index depends on, besides its documents.
-ENRICHING = ("enrich", "cluster", "index_templates", "models/embedder.py", "models/runtime.py")
+ENRICHING = (
+    "enrich",
+    "cluster/document.py",
+    "cluster/fields.py",
+    "cluster/templates.py",
+    "index_templates",
+    "models/embedder.py",
+)
 TOLD_BY_FLAG = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
 
 

@@ -39,13 +39,14 @@ SEED = 20
 ENGINE = "engine order"
 RUNS: Mapping[str, Mapping[str, Any]] = {
     "reranked": {"diversity": 0},
+    "reranked, model alone": {"diversity": 0, "weights": {"relevance": 1, "first_stage": 0}},
     "reranked + DPP": {},
     "reranked + DPP, cosine only": {"similarity": {"vector": 1, "attributes": 0}},
 }
 TIMED = ("reranked", "reranked + DPP")
 MEAN = "ours, the mean over queries, bootstrap 95 %"
 DIFFERENCE = "ours - theirs, the mean over queries, paired bootstrap 95 %"
-MEDIAN = "ours, the median over queries, bootstrap 95 %"
+MEDIAN = "ours, the median over queries of each query's median, bootstrap 95 %"
 
 Qrels = Mapping[str, Mapping[str, int]]
 Rankings = Mapping[str, Sequence[str]]
@@ -232,59 +233,52 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def time_rows(stack: Stack, proxy_url: str, queries: Sequence[str], repetitions: int) -> list[Row]:
-    """What the proxy adds to a page of ten, for query words it meets first and meets again."""
+    """What the proxy adds to a page of ten, for words it meets first and for words it knows."""
+    say("Timing ...")
+    times = time_searches(stack, proxy_url, queries, repetitions)
     rows = []
-    for name in TIMED:
-        say(f"Timing {name} ...")
-        for seen, suffix in ((False, ""), (True, ", query seen before")):
-            pairs = time_searches(stack, proxy_url, queries, RUNS[name], repetitions, seen=seen)
-            rows += _time_rows(name, suffix, pairs)
+    for (name, seen), by_query in times.items():
+        suffix = ", query seen before" if seen else ""
+        pairs = list(by_query.values())
+        through = [float(np.median([pair.through for pair in found])) for found in pairs]
+        straight = [float(np.median([pair.straight for pair in found])) for found in pairs]
+        added = [float(np.median([p.through - p.straight for p in found])) for found in pairs]
+        rows.append(_time_row(f"{name} | added ms{suffix}", added, [0.0]))
+        rows.append(_time_row(f"{name} | search ms{suffix}", through, straight))
     return rows
 
 
 def time_searches(
-    stack: Stack,
-    proxy_url: str,
-    queries: Sequence[str],
-    block: Mapping[str, Any],
-    repetitions: int,
-    *,
-    seen: bool,
-) -> dict[str, list[Pair]]:
-    """Time each query straight and through the proxy in turn, which goes first by chance.
+    stack: Stack, proxy_url: str, queries: Sequence[str], repetitions: int
+) -> dict[tuple[str, bool], dict[str, list[Pair]]]:
+    """Time each query straight and through the proxy, one right after the other, either first.
 
-    Unless `seen`, the proxy is told words that no other search has had, so that nothing it keeps
-    about a query can help; the engine is asked for the same in either case. One round that is not
-    counted warms both up.
+    Returns pairs by (run, seen) and query. Unless `seen`, the proxy is told words that no other
+    search has had, so that nothing it keeps about a query can help; the engine is asked for the
+    same in either case. All ways take turns in each round; the first round, which warms everything
+    up, is not counted.
     """
     chance = random.Random(SEED)
     engine, through = Endpoint(stack.url), Endpoint(proxy_url)
-    times: dict[str, list[Pair]] = {query: [] for query in queries}
+    ways = [(name, seen) for name in TIMED for seen in (False, True)]
+    times: dict[tuple[str, bool], dict[str, list[Pair]]] = {
+        way: {query: [] for query in queries} for way in ways
+    }
     for repetition in range(repetitions + 1):
         for query in chance.sample(list(queries), len(queries)):
             plain = {"size": K, "query": icecat.baseline_query(query)}
-            words = query if seen else f"{query} {chance.randrange(10**9)}"
-            asked = with_block(plain, {**block, "query_text": words})
-            found: dict[str, Answer] = {}
-            for side in chance.sample(("straight", "through"), 2):
-                endpoint, body = (engine, plain) if side == "straight" else (through, asked)
-                found[side] = endpoint.search(stack.enriched, body)
-            require_applied({query: found["through"]})
-            if repetition:
-                pair = Pair(found["straight"].elapsed_ms, found["through"].elapsed_ms)
-                times[query].append(pair)
+            for name, seen in chance.sample(ways, len(ways)):
+                words = query if seen else f"{query} {chance.randrange(10**9)}"
+                asked = with_block(plain, {**RUNS[name], "query_text": words})
+                found: dict[str, Answer] = {}
+                for side in chance.sample(("straight", "through"), 2):
+                    endpoint, body = (engine, plain) if side == "straight" else (through, asked)
+                    found[side] = endpoint.search(stack.enriched, body)
+                require_applied({query: found["through"]})
+                if repetition:
+                    pair = Pair(found["straight"].elapsed_ms, found["through"].elapsed_ms)
+                    times[name, seen][query].append(pair)
     return times
-
-
-def _time_rows(name: str, suffix: str, times: Mapping[str, Sequence[Pair]]) -> list[Row]:
-    """Medians over the queries of each query's median over its repetitions."""
-    added = [float(np.median([p.through - p.straight for p in pairs])) for pairs in times.values()]
-    through = [float(np.median([p.through for p in pairs])) for pairs in times.values()]
-    straight = [float(np.median([p.straight for p in pairs])) for pairs in times.values()]
-    return [
-        _time_row(f"{name} | added ms{suffix}", added, [0.0]),
-        _time_row(f"{name} | search ms{suffix}", through, straight),
-    ]
 
 
 def _time_row(what: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:

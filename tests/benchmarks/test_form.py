@@ -14,6 +14,7 @@ from benchmarks.form import (
     as_json,
     compare_row,
     hardware,
+    make_overview,
     parser,
     print_table,
     publish,
@@ -89,6 +90,27 @@ def test_the_table_shows_every_row_and_what_its_interval_is_of() -> None:
     assert "interval: ours - theirs" in shown
     assert "cpu some" in shown
     assert "gpu" not in shown
+    assert "theirs: engine order" in shown
+
+
+def test_runs_that_share_measures_get_an_overview() -> None:
+    rows = [make_row("a | x"), make_row("b | x"), make_row("b | pool | y")]
+    text = io.StringIO()
+    print_table(rows, {}, "A title", Console(file=text, width=60))
+    words = [line.split() for line in text.getvalue().splitlines()]
+    assert [found for found in words if found[:1] in (["a"], ["b"]) and "|" not in found] == [
+        ["a", "0.900", "–"],
+        ["b", "0.900", "0.900"],
+    ]
+    assert make_overview(rows[1:], "A title") is None
+
+
+def test_different_rivals_get_a_column() -> None:
+    other = compare_row("c", ours=1.0, rival="nginx", theirs=2.0, unit="u", better="higher", n=1)
+    text = io.StringIO()
+    print_table([make_row(), other], {}, "A title", Console(file=text))
+    assert "nginx" in text.getvalue()
+    assert "theirs:" not in text.getvalue()
 
 
 def test_hardware_names_this_machine() -> None:
