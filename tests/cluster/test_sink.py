@@ -1,0 +1,161 @@
+"""Bulk writing against a cluster that is busy, refuses, or goes away: a real socket, no engine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import elasticsearch
+import numpy as np
+import pytest
+
+from es_rerank.cluster.client import SearchClient, connect
+from es_rerank.cluster.document import Document
+from es_rerank.cluster.sink import Failure, encode_patch, write_documents
+from es_rerank.errors import ClusterError
+
+Answer = Callable[[list[dict[str, Any]]], tuple[int, dict[str, Any]]]
+VERSIONS: dict[str, dict[str, str]] = {
+    "opensearch": {"number": "2.19.1", "distribution": "opensearch"},
+    "elasticsearch": {"number": f"{elasticsearch.__version__[0]}.0.0"},
+}
+REFUSAL = {"type": "mapper_parsing_exception", "reason": "no", "caused_by": {"reason": "why"}}
+
+
+class Bulk:
+    """A cluster that answers `_bulk` as `answer` says and remembers what it was sent."""
+
+    def __init__(self, kind: str, answer: Answer) -> None:
+        self.lines: list[list[dict[str, Any]]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(200, {"version": VERSIONS[kind]})
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                lines = [json.loads(line) for line in body.splitlines()]
+                outer.lines.append(lines)
+                self._send(*answer(lines))
+
+            do_PUT = do_POST  # noqa: N815
+
+            def _send(self, status: int, body: dict[str, Any]) -> None:
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                if kind == "elasticsearch":
+                    self.send_header("X-Elastic-Product", "Elasticsearch")
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(params=list(VERSIONS))
+def cluster(
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[Answer], tuple[Bulk, SearchClient]]]:
+    """Start such a cluster of each kind and connect to it."""
+    started: list[Bulk | SearchClient] = []
+
+    def start(answer: Answer) -> tuple[Bulk, SearchClient]:
+        bulk = Bulk(request.param, answer)
+        client = connect(bulk.url, timeout_s=5)
+        started.extend((client, bulk))
+        return bulk, client
+
+    yield start
+    for thing in started:
+        thing.close()
+
+
+Start = Callable[[Answer], tuple[Bulk, SearchClient]]
+
+
+def _documents(count: int) -> list[Document]:
+    row = np.array([0.1, -1.0], dtype=np.float32)
+    return [
+        Document(str(n), "r" if n % 2 else None, b'{"v": 1.10}', {}, {"vector": row})
+        for n in range(count)
+    ]
+
+
+def _items(lines: list[dict[str, Any]], refused: dict[str, int]) -> dict[str, Any]:
+    items = []
+    for line in lines[::2]:
+        key = line["index"]["_id"]
+        status = refused.get(key, 201)
+        error = {"error": REFUSAL} if status != 201 else {}
+        items.append({"index": {"_id": key, "status": status, **error}})
+    return {"errors": bool(refused), "items": items}
+
+
+def test_what_is_sent(cluster: Start) -> None:
+    bulk, client = cluster(lambda lines: (200, _items(lines, {})))
+    assert list(write_documents(client, "shop-000001", _documents(2))) == [None, None]
+    patch = {"vector": [0.1, -1.0]}
+    assert bulk.lines == [
+        [
+            {"index": {"_index": "shop-000001", "_id": "0"}},
+            {"v": 1.10, "es_rerank": patch},
+            {"index": {"_index": "shop-000001", "_id": "1", "routing": "r"}},
+            {"v": 1.10, "es_rerank": patch},
+        ]
+    ]
+
+
+def test_refused_documents_are_reported_and_the_rest_written(cluster: Start) -> None:
+    _, client = cluster(lambda lines: (200, _items(lines, {"1": 400})))
+    results = list(write_documents(client, "i", _documents(3)))
+    failure = Failure("1", 400, "mapper_parsing_exception", "no: why")
+    assert results == [None, failure, None]
+
+
+def test_what_is_too_many_is_sent_again(cluster: Start) -> None:
+    calls = iter([{"1": 429, "2": 429}, {"2": 429}, {}])
+    bulk, client = cluster(lambda lines: (200, _items(lines, next(calls))))
+    assert list(write_documents(client, "i", _documents(4))) == [None] * 4
+    sent = [[line["index"]["_id"] for line in lines[::2]] for lines in bulk.lines]
+    assert sent == [["0", "1", "2", "3"], ["1", "2"], ["2"]]
+    assert bulk.lines[1][1] == bulk.lines[0][3]  # the same document
+
+
+def test_a_request_that_is_refused_as_a_whole(cluster: Start) -> None:
+    _, client = cluster(lambda _: (413, {"error": "too large"}))
+    with pytest.raises(ClusterError, match="smaller --batch-size"):
+        list(write_documents(client, "i", _documents(1)))
+
+
+def test_a_cluster_that_goes_away(cluster: Start) -> None:
+    bulk, client = cluster(lambda lines: (200, _items(lines, {})))
+    with closing(client):
+        bulk.close()
+        with pytest.raises(ClusterError, match="stopped answering") as caught:
+            list(write_documents(client, "i", _documents(1)))
+    assert caught.value.exit_code == 4
+
+
+def test_a_patch_is_encoded_exactly() -> None:
+    row = np.array([0.1, 1 / 3, -1e-7], dtype=np.float32)
+    encoded = json.loads(encode_patch({"vector": row, "title": "鞋"}))
+    assert encoded["title"] == "鞋"
+    np.testing.assert_array_equal(np.array(encoded["vector"], dtype=np.float32), row)
