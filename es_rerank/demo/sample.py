@@ -17,13 +17,13 @@ from es_rerank.errors import DataError
 
 DATA = Path(__file__).parent / "catalogue" / "data"
 
-# The first query of each kind in queries.jsonl that is of that kind before any other.
+# By kind, not by result: the first query of queries.jsonl whose first kind it is.
 DEMO_QUERIES: dict[str, str] = {
     "head": "q01",
-    "natural": "q21",
-    "ambiguous": "q41",
+    "natural": "q19",
+    "ambiguous": "q39",
     "brand": "q51",
-    "chinese": "q69",
+    "chinese": "q82",
 }
 
 _TEXT = {"type": "text", "analyzer": "standard"}

@@ -8,6 +8,7 @@ A tenth of the searches shows the first ten in random order, for unbiased estima
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ APPLICATION = "sample-shop"
 SHOWN = 20
 SEARCHES_PER_USER = 34
 RANDOMISED = 0.1
-PROPENSITIES = tuple(round(rank**-0.85, 4) for rank in range(1, SHOWN + 1))
+PROPENSITIES = tuple(round(1 / rank**0.85, 4) for rank in range(1, SHOWN + 1))
 GRADE_APPEAL = {3: 1.0, 2: 0.7, 1: 0.22, 0: 0.06}
 CLICK_SCALE = 0.9
 CART = 0.38  # of the clicks on a product that suits the user perfectly
@@ -34,7 +35,8 @@ DAYS = 184
 
 def click_probability(user: User, product: Product, grade: int) -> float:
     """The probability of a click once the user has looked: relevance times taste."""
-    return CLICK_SCALE * GRADE_APPEAL[grade] * (0.15 + 0.85 * attraction(user, product) ** 1.5)
+    taste = 0.15 + 0.85 * math.pow(attraction(user, product), 1.5)
+    return CLICK_SCALE * GRADE_APPEAL[grade] * taste
 
 
 def describe_propensities(seed: int) -> dict[str, Any]:

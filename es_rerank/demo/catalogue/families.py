@@ -17,6 +17,7 @@ from es_rerank.demo.catalogue.vocabulary import (
     fill,
 )
 
+Decks = dict[str, list[Value]]  # attribute -> values not dealt yet
 LOWER = ("and", "for", "mm", "with", "inch", "mah", "the", "per")
 COMMON_ASPECTS = ("quality", "price", "delivery")
 TIER_RANGES = ((0.0, 0.35), (0.25, 0.7), (0.6, 1.0))
@@ -45,24 +46,25 @@ class Family:
 
 def make_family(
     number: int,
+    turn: int,
     kind: ProductType,
     language: str,
     brands: Sequence[Brand],
     taken: set[tuple[str, str]],
+    decks: Decks,
     vocabulary: Vocabulary,
     rng: random.Random,
 ) -> Family:
     """A family of the type, with a brand and model name that nothing else carries."""
     wording = kind.wording(language)
     brand, model = _name(kind, language, brands, taken, vocabulary, rng)
-    uses = tuple(use for use in kind.gives if rng.random() < kind.shares[use])
-    if not uses and kind.gives and rng.random() < 0.5:
-        uses = (rng.choice(list(kind.gives)),)
-    uses = _compatible(uses, kind)
+    uses = _choose_uses(kind, turn, rng)
     low, high = TIER_RANGES[brand.tier]
     position = rng.uniform(low, high)
     attributes = {
-        name: _draw(spec, min(1.0, max(0.0, rng.gauss(position, 0.2))), rng)
+        name: _deal(name, spec, decks, rng)
+        if isinstance(spec, list)
+        else _draw(spec, min(1.0, max(0.0, rng.gauss(position, 0.2))), rng)
         for name, spec in kind.attributes.items()
     }
     for use in uses:
@@ -122,6 +124,16 @@ def _name(
     raise ValueError(f"no free model name left for {kind.key}")
 
 
+def _choose_uses(kind: ProductType, turn: int, rng: random.Random) -> tuple[str, ...]:
+    """Every use in turn, so that each has its families; a fifth of the families has none."""
+    if not kind.gives or turn % 5 == 4:
+        return ()
+    own = list(kind.gives)
+    first = own[turn % len(own)]
+    others = [use for use in own if use != first and rng.random() < 0.45 * kind.shares[use]]
+    return _compatible((first, *others), kind)
+
+
 def _compatible(uses: tuple[str, ...], kind: ProductType) -> tuple[str, ...]:
     """Drop a use whose attributes contradict those of an earlier one."""
     settled: dict[str, Value] = {}
@@ -134,10 +146,16 @@ def _compatible(uses: tuple[str, ...], kind: ProductType) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _draw(spec: Value | list[Value], position: float, rng: random.Random) -> Value:
-    """`"8..60/2"` grows with the price, `"~8..60/2"` does not; a list is a choice."""
-    if isinstance(spec, list):
-        return rng.choice(spec)
+def _deal(name: str, choices: list[Value], decks: Decks, rng: random.Random) -> Value:
+    """One of the choices, dealt like cards, so that every value has its share of the families."""
+    deck = decks.setdefault(name, [])
+    if not deck:
+        deck.extend(rng.sample(choices, len(choices)))
+    return deck.pop()
+
+
+def _draw(spec: Value, position: float, rng: random.Random) -> Value:
+    """`"8..60/2"` grows with the price, `"~8..60/2"` does not; anything else is constant."""
     if not isinstance(spec, str) or ".." not in spec:
         return spec
     if spec.startswith("~"):

@@ -44,7 +44,7 @@ def make_files(seed: int = SEED) -> dict[str, bytes]:
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write the files; compressed ones carry no time, so that the same seed gives the same bytes."""
+    """Write the files; compressed ones carry no time: the same seed gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         packed = gzip.compress(content, 9, mtime=0) if name.endswith(".gz") else content

@@ -56,11 +56,15 @@ def _holds(product: Product, name: str, wanted: Any) -> bool:
     if name == "department":
         return family.kind.department in as_list(wanted)
     if name == "use":
+        if not wanted:  # the facet intent of products without a special use
+            return not family.uses
         return any(use in family.uses for use in as_list(wanted))
     if name == "colour":
         return product.colour in as_list(wanted)
     if name == "fits":
         return any(wanted in model for model in document["compatibility"])
+    if name == "bulk":
+        return len(document["bulk_prices"]) >= wanted
     stem, operator = (name[:-2], name[-2:]) if name.endswith(("<=", ">=")) else (name, "")
     value = family.attributes.get(stem, document.get(stem))
     if value is None:

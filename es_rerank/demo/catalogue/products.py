@@ -10,14 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-from es_rerank.demo.catalogue.families import Family, make_family
+from es_rerank.demo.catalogue.families import Decks, Family, make_family
 from es_rerank.demo.catalogue.pictures import draw_picture
 from es_rerank.demo.catalogue.titles import choose_style, write_title
 from es_rerank.demo.catalogue.vocabulary import Brand, ProductType, Seller, Vocabulary
 
-ENGLISH, CHINESE = 340, 60
+ENGLISH, CHINESE = 2720, 60
 SHAPES = (
     ("flood", 7, 9),
     ("resold", 4, 6),
@@ -60,9 +61,14 @@ def make_products(vocabulary: Vocabulary, seed: int) -> list[Product]:
             brands = _brands(vocabulary, kind, language)
             made = 0
             shapes = _shapes(rng)
+            turn = rng.randrange(60)
+            decks: Decks = {}
             while made < quota:
                 number += 1
-                family = make_family(number, kind, language, brands, taken, vocabulary, rng)
+                turn += 1
+                family = make_family(
+                    number, turn, kind, language, brands, taken, decks, vocabulary, rng
+                )
                 shape, low, high = next(shapes)
                 count = min(rng.randint(low, high), quota - made)
                 listed = _list_family(family, shape, count, brands, vocabulary, rng)
@@ -82,7 +88,7 @@ def _quotas(kinds: Sequence[ProductType], total: int) -> list[int]:
     for kind in kinds:
         running += kind.weight
         ends.append(round(total * running / weight))
-    return [b - a for a, b in zip(ends, ends[1:], strict=False)]
+    return [b - a for a, b in pairwise(ends)]
 
 
 def _brands(vocabulary: Vocabulary, kind: ProductType, language: str) -> list[Brand]:

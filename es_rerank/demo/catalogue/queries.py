@@ -1,8 +1,8 @@
 """Queries and what they ask for, in the terms of the generator's ground truth.
 
 A condition is a mapping from a name to the values that satisfy it. Names: `type`, `department`,
-`brand`, `colour`, `use`, `condition`, `seller`, `price<=`, `price>=`, `min_order>=`, `size`, and any
-attribute, also with `<=` or `>=`.
+`brand`, `colour`, `use`, `bulk` (at least so many prices for quantities), and any attribute or
+field of the document (`size`, `condition`), also with `<=` or `>=`.
 """
 
 from __future__ import annotations
@@ -75,14 +75,17 @@ def make_logged_queries(vocabulary: Vocabulary) -> list[QuerySpec]:
 def _query(
     query_id: str, row: Mapping[str, Any], vocabulary: Vocabulary, *, logged_only: bool = False
 ) -> QuerySpec:
-    rows: Sequence[Mapping[str, Any]] = row.get("intents") or [
-        {"id": "main", "description": row.get("description", row["text"]), **row}
-    ]
+    rows: Sequence[Mapping[str, Any]] = (
+        row.get("intents")
+        or _facet(row, vocabulary)
+        or [{"id": "main", "description": row.get("description", row["text"])}]
+    )
     intents = []
     for intent in rows:
         base = {**row.get("want", {}), **intent.get("want", {})}
         _check(base, query_id, vocabulary)
-        related, hard = _around(base, vocabulary)
+        whole = intent.get("whole", base)
+        related, hard = _around(whole, vocabulary) if whole else ((), ())
         intents.append(
             Intent(
                 id=intent["id"],
@@ -101,6 +104,40 @@ def _query(
         intents=tuple(intents),
         logged_only=logged_only,
     )
+
+
+def _facet(row: Mapping[str, Any], vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    """Intents of a query that leaves a facet open: one per use (or value of an attribute).
+
+    Together they cover the query's want; only the first one judges substitutes and look-alikes.
+    """
+    facet = row.get("facet")
+    if not facet:
+        return []
+    kinds = [vocabulary.types[key] for key in as_list(row["want"]["type"])]
+    if facet == "use":
+        values = list(dict.fromkeys(use for kind in kinds for use in kind.gives))
+        open_ = [{"id": "any", "description": f"{row['text']}, no special use", "use": []}]
+    else:
+        values = list(dict.fromkeys(v for kind in kinds for v in as_list(kind.attributes[facet])))
+        open_ = []
+    rows = [
+        {
+            "id": str(value).replace(" ", "_"),
+            "description": f"{row['text']}: {facet} {value}".replace("_", " "),
+            facet: value,
+        }
+        for value in values
+    ]
+    return [
+        {
+            "id": entry["id"],
+            "description": entry["description"],
+            "want": {facet: entry[facet]},
+            "whole": row["want"] if place == 0 else {},
+        }
+        for place, entry in enumerate([*open_, *rows])
+    ]
 
 
 def _around(

@@ -26,7 +26,7 @@ def make_reviews(
         rng = random.Random(f"{seed}/reviews/{product.id}")
         banks = _banks(product.family, vocabulary.reviews)
         seen: set[str] = set()
-        ratings = []
+        ratings: list[int] = []
         while len(ratings) < count:
             review = _write(product, banks, vocabulary.reviews, rng)
             if review["text"] in seen and rng.random() < 0.95:
@@ -40,7 +40,7 @@ def make_reviews(
 
 
 def rate(aspects: Mapping[str, int], rng: random.Random) -> int:
-    """Stars for what was said: quality counts twice, one clear side never gets the other's stars."""
+    """Stars for what was said: quality counts twice, praise alone is never below four."""
     total = sum(sign * (2 if name == "quality" else 1) for name, sign in aspects.items())
     weight = sum(2 if name == "quality" else 1 for name in aspects)
     mean = total / weight
@@ -106,7 +106,8 @@ def _write(
             happy -= 0.1
         aspects[aspect] = 1 if rng.random() < happy + mood else -1
     rating = rate(aspects, rng)
-    templates, sentences = [], []
+    templates: list[str] = []
+    sentences: list[str] = []
     first = 1 if sum(aspects.values()) >= 0 else -1
     for turn, sign in enumerate((first, -first)):
         said = [a for a, s in aspects.items() if s == sign]
