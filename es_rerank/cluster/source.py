@@ -9,6 +9,7 @@ is then shard i alone, where `_doc` is unique.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,8 @@ def read_documents(
                 read += 1
                 yield document
     finally:
-        client.close_pit(pit.id)
+        with suppress(ClusterError):  # it expires by itself, and must not hide what went wrong
+            client.close_pit(pit.id)
     if read != total:
         raise ClusterError(
             f"{client.name} counted {total:,} documents but gave {read:,}. Run the command again."

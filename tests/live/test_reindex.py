@@ -24,7 +24,7 @@ from es_rerank.cluster.client import SearchClient, connect
 from es_rerank.cluster.fields import find_fields
 from es_rerank.cluster.source import count_documents, open_source, read_documents
 from es_rerank.cluster.templates import install_templates, swap_alias
-from es_rerank.engine.node import Node
+from es_rerank.engine.node import Node, boot
 
 SHARDS = 5
 MAPPINGS: dict[str, Any] = {
@@ -97,6 +97,7 @@ class Run:
         return answer
 
 
+TEMPLATES = ("/_index_template/es-rerank", "/_component_template/es-rerank-fields")
 Reindex = Callable[..., Run]
 
 
@@ -390,9 +391,15 @@ def test_a_source_at_its_limit_of_fields(
 
 def test_an_empty_index(client: SearchClient, reindex: Reindex, index_name: str) -> None:
     _fill(client, index_name, 0)
-    run = reindex(index_name, f"{index_name}-er", "--yes", "--json")
-    assert run.code == 0, run.err
-    assert (run.json["written"], run.json["alias_moved"]) == (0, True)
+    try:
+        run = reindex(index_name, f"{index_name}-er", "--yes", "--json", "--install-templates")
+        assert run.code == 0, run.err
+        assert (run.json["written"], run.json["alias_moved"]) == (0, True)
+        for path in TEMPLATES:
+            assert client.request("GET", path)
+    finally:
+        for path in TEMPLATES:
+            client.request("DELETE", path, allow=(404,))
 
 
 def test_the_alias_is_never_away(client: SearchClient, index_name: str) -> None:
@@ -450,8 +457,38 @@ def test_templates_make_an_index_that_takes_documents(client: SearchClient) -> N
         assert len(_raw_search(client, index, _knn(client, [1.0] + [0.0] * 7))) == 1
     finally:
         client.request("DELETE", f"/{index}", allow=(404,))
-        client.request("DELETE", "/_index_template/es-rerank", allow=(404,))
-        client.request("DELETE", "/_component_template/es-rerank-fields", allow=(404,))
+        for path in TEMPLATES:
+            client.request("DELETE", path, allow=(404,))
+
+
+@pytest.mark.live
+def test_an_engine_that_dies_midway(tmp_path: Path) -> None:
+    """The error is the one that ended the run, the code 4, and the leftover is named."""
+    with boot("opensearch", heap="512m") as node:
+        with closing(connect(node.url)) as client:
+            _fill(client, "shop", 3000)
+        command = [sys.executable, "-m", "es_rerank", "reindex", "shop", "er", "--yes"]
+        process = subprocess.Popen(
+            [*command, "--batch-size", "16", "--url", node.url],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        try:
+            assert process.stderr is not None
+            said = ""
+            while "docs/s" not in said:  # documents are being written
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            os.kill(node.pid, signal.SIGKILL)
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 4, said + rest
+    assert "er-000001 is incomplete; the alias er was not touched." in rest
+    assert "stopped answering during POST" in rest
+    assert "Traceback" not in rest
 
 
 def test_interrupted(client: SearchClient, index_name: str, tmp_path: Path) -> None:
