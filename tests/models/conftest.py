@@ -1,0 +1,68 @@
+"""The bundled embedder, loaded once, and tiny models made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from es_rerank.models.embedder import Embedder, load_embedder
+
+WORDS = ("red", "blue", "black", "running", "shoe", "shoes", "hat", "garden", "gnome", "size", "a")
+TinyModel = Callable[[int], Path]
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    """The real MiniLM on the CPU."""
+    return load_embedder(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """Save a BERT classifier of two layers with so many labels, and a tokenizer of its own."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    library: Any = transformers
+
+    def make(labels: int) -> Path:
+        folder = tmp_path_factory.mktemp(f"labels-{labels}")
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+        vocabulary = {word: i for i, word in enumerate([*specials, *WORDS])}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.Lowercase()
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+        )
+        library.PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            pad_token="[PAD]",
+            unk_token="[UNK]",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            model_max_length=48,
+        ).save_pretrained(folder)
+        torch.manual_seed(labels)
+        config = library.BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=48,
+            initializer_range=0.5,  # so that scores differ
+            num_labels=labels,
+        )
+        library.BertForSequenceClassification(config).eval().save_pretrained(folder)
+        return folder
+
+    return make

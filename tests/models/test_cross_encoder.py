@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from es_rerank.errors import ModelError
+from es_rerank.models.cross_encoder import load_cross_encoder
+from es_rerank.models.runtime import BUNDLED, find_model
+from tests.models.conftest import TinyModel
+
+QUERY = "red running shoe"
+TEXTS = [
+    "red shoe",
+    "",
+    "blue hat with a garden gnome and the black shoe for running",
+    "RED running shoes size a",
+    "something unknown",
+    "hat",
+    "red shoe " * 400,
+    "red shoe",
+]
+
+
+def by_definition(folder: Path) -> NDArray[np.float64]:
+    """transformers' own logits of one pair after another."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return np.array(
+            [
+                model(
+                    **tokenizer(
+                        [QUERY], [text], truncation=True, max_length=48, return_tensors="pt"
+                    )
+                ).logits[0]
+                for text in TEXTS
+            ]
+        )
+
+
+def test_one_label_is_the_score(tiny_model: TinyModel) -> None:
+    folder = tiny_model(1)
+    scores = load_cross_encoder(str(folder), "cpu").score_pairs(QUERY, TEXTS)
+    assert scores.shape == (len(TEXTS),)
+    assert scores.dtype == np.float64
+    assert scores == pytest.approx(by_definition(folder)[:, 0], abs=1e-4)
+    assert len(set(scores.round(3))) >= 6  # texts are told apart
+
+
+def test_of_two_labels_the_difference_is(tiny_model: TinyModel) -> None:
+    folder = tiny_model(2)
+    logits = by_definition(folder)
+    scores = load_cross_encoder(str(folder), "cpu").score_pairs(QUERY, TEXTS)
+    assert scores == pytest.approx(logits[:, 1] - logits[:, 0], abs=1e-4)
+
+
+def test_three_labels_are_refused(tiny_model: TinyModel) -> None:
+    with pytest.raises(ModelError, match="has 3 labels; a reranker has one"):
+        load_cross_encoder(str(tiny_model(3)), "cpu")
+
+
+def test_batches_change_nothing(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_cross_encoder(str(tiny_model(1)), "cpu")
+    together = model.score_pairs(QUERY, TEXTS)
+    monkeypatch.setattr("es_rerank.models.cross_encoder.TOKEN_BUDGET", 1)
+    assert model.score_pairs(QUERY, TEXTS) == pytest.approx(together, abs=1e-4)
+
+
+def test_no_texts(tiny_model: TinyModel) -> None:
+    assert load_cross_encoder(str(tiny_model(1)), "cpu").score_pairs(QUERY, []).shape == (0,)
+
+
+def test_long_queries_and_half_an_emoji(tiny_model: TinyModel) -> None:
+    model = load_cross_encoder(str(tiny_model(1)), "cpu")
+    assert model.max_tokens == 48
+    assert np.isfinite(model.score_pairs("red " * 500, ["shoe " * 500, "hat"])).all()
+    assert np.isfinite(model.score_pairs("red \ud83d", ["shoe \udc00"])).all()
+
+
+def test_unknown_share(tiny_model: TinyModel) -> None:
+    model = load_cross_encoder(str(tiny_model(1)), "cpu")
+    assert model.unknown_share("red shoe") == 0.0
+    assert model.unknown_share("red 鞋") == 0.5
+    assert model.unknown_share("") == 0.0
+
+
+def test_an_embedder_is_no_reranker() -> None:
+    """It would be given a head of random numbers."""
+    with pytest.raises(ModelError, match=r"no reranker: its files lack classifier") as refused:
+        load_cross_encoder(find_model(BUNDLED), "cpu")
+    assert "bi-encoder" in str(refused.value)
+
+
+def test_missing_and_broken_folders(tiny_model: TinyModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no such folder"):
+        load_cross_encoder(str(tmp_path / "nowhere"), "cpu")
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model(1), folder)
+    (folder / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelError, match="could not be loaded"):
+        load_cross_encoder(str(folder), "cpu")
