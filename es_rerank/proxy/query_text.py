@@ -17,7 +17,8 @@ VECTOR_QUERIES = frozenset(
 TERM_LEVEL = frozenset(
     {"term", "terms", "range", "prefix", "wildcard", "regexp", "fuzzy", "terms_set", "exists"}
 )
-RANGE = re.compile(r"[\[{][^\]}]*\s+TO\s+[^\]}]*[\]}]")
+RANGE = re.compile(r"(?:[\w.*\\]+:)?[\[{][^\]}]*\s+TO\s+[^\]}]*[\]}]|[\w.*\\]+:[<>]=?\S*")
+NEGATED = re.compile(r"(?<![^\s(])(?:-|!|NOT\s+)(?:[\w.*\\]+:)?(?:\"[^\"]*\"|\([^)]*\)|[^\s()]+)")
 OPERATORS = re.compile(
     r"\b(?:AND|OR|NOT|TO)\b|&&|\|\||[+\-!(){}\[\]^\"~*?:\\/|<>=]|(?<=[~^])[\d.]+"
 )
@@ -68,8 +69,8 @@ def has_vector_query(query: Any, depth: int = 0) -> bool:
 
 
 def read_query_string(text: str) -> str:
-    """The words of Lucene's query syntax, without fields, ranges and operators."""
-    text = FIELD_PREFIX.sub(" ", RANGE.sub(" ", text))
+    """The words of Lucene's query syntax, without fields, ranges, operators, exclusions."""
+    text = FIELD_PREFIX.sub(" ", NEGATED.sub(" ", RANGE.sub(" ", text)))
     return " ".join(OPERATORS.sub(" ", re.sub(r"[~^][\d.]+", " ", text)).split())
 
 
