@@ -7,24 +7,20 @@ asked first, plainly, and each way in which it can refuse us has its own message
 
 from __future__ import annotations
 
-import re
 import urllib.parse
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import urllib3
 
 from es_rerank.cluster.document import Hits, decode_answer
+from es_rerank.cluster.server import Kind, Version, ask_server, identify_server, split_url
 from es_rerank.errors import ClusterError, ConfigError
 
-Kind = Literal["opensearch", "elasticsearch"]
-Version = tuple[int, int, int]
-
-OLDEST: Mapping[str, Version] = {"opensearch": (2, 4, 0), "elasticsearch": (8, 0, 0)}
 BULK_RETRIES = 6  # 1 + 2 + 4 + 8 + 16 + 32 seconds: a minute of a cluster that is too busy
 BULK_MAX_BYTES = 8 * 1024 * 1024  # the smallest managed clusters take requests of 10 MB
 
@@ -186,7 +182,7 @@ def connect(
     refuses the credentials, is no search engine or needs another client; ConfigError when the URL
     is wrong.
     """
-    base, url_user, url_password = _split_url(url)
+    base, url_user, url_password = split_url(url)
     if ca_certs is not None and not Path(ca_certs).is_file():
         raise ConfigError(f"There is no CA file {ca_certs}: correct upstream.ca_certs.")
     if username is None and api_key is None:
@@ -195,8 +191,8 @@ def connect(
     headers = {"authorization": f"ApiKey {api_key}"} if api_key else {}
     if login and not api_key:
         headers = urllib3.make_headers(basic_auth=":".join(login))
-    info, product = _ask(base, headers, ca_certs, verify, min(timeout_s, 30.0))
-    kind, version = _identify(base, info, product)
+    info, product = ask_server(base, headers, ca_certs, verify, min(timeout_s, 30.0))
+    kind, version = identify_server(base, info, product)
     tls: dict[str, Any] = {}
     if base.startswith("https:"):
         tls = {"verify_certs": verify, "ssl_show_warn": False}
@@ -227,121 +223,6 @@ def connect(
 def quote(index: str) -> str:
     """Quote an index name or expression for a path."""
     return urllib.parse.quote(index, safe=",*")
-
-
-def _split_url(url: str) -> tuple[str, str | None, str | None]:
-    """Split off credentials and fill in the scheme's port, which elasticsearch-py insists on."""
-    parts = urllib.parse.urlsplit(url.strip())
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        raise ConfigError(
-            f"{url!r} is not the address of a cluster. Write it like http://localhost:9200."
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = port or (443 if parts.scheme == "https" else 80)
-    base = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
-    user = urllib.parse.unquote(parts.username) if parts.username else None
-    password = urllib.parse.unquote(parts.password) if parts.password else None
-    return base, user, password
-
-
-def _ask(
-    base: str, headers: Mapping[str, str], ca_certs: str | None, verify: bool, timeout_s: float
-) -> tuple[Any, str]:
-    """`GET /`: the decoded answer and the `X-Elastic-Product` header."""
-    pool = urllib3.PoolManager(
-        cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE", ca_certs=ca_certs
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-            answer = pool.request(
-                "GET",
-                f"{base}/",
-                headers={**headers, "accept": "application/json"},
-                timeout=timeout_s,
-                retries=False,
-                redirect=False,
-            )
-    except urllib3.exceptions.SSLError as error:
-        raise ClusterError(_tls_message(base, error)) from error
-    except urllib3.exceptions.ProtocolError as error:
-        other = "https" if base.startswith("http:") else "http"
-        raise ClusterError(
-            f"{base} closed the connection without an answer. If it speaks {other}, "
-            f"write {other}:// in the address."
-        ) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise ClusterError(
-            f"{base} cannot be reached ({_cause(error)}). Check the address and that the cluster "
-            "is up; set it with --url, ES_RERANK_UPSTREAM__URL or ELASTICSEARCH_URL."
-        ) from error
-    finally:
-        pool.clear()
-    _check_status(base, answer, bool(headers))
-    try:
-        info = msgspec.json.decode(answer.data)
-    except msgspec.DecodeError:
-        info = None
-    return info, answer.headers.get("X-Elastic-Product", "")
-
-
-def _check_status(base: str, answer: urllib3.BaseHTTPResponse, has_credentials: bool) -> None:
-    status = answer.status
-    if 200 <= status < 300:
-        return
-    if status == 401 and has_credentials:
-        text = "refused the credentials (401). Check username, password or API key."
-    elif status == 401:
-        text = (
-            "asks for credentials (401). Set ES_RERANK_UPSTREAM__USERNAME and "
-            "ES_RERANK_UPSTREAM__PASSWORD, or ES_RERANK_UPSTREAM__API_KEY."
-        )
-    elif status == 403:
-        text = (
-            "knows the user but forbids `GET /` (403). Give the user the cluster privilege "
-            "`monitor` (OpenSearch: `cluster:monitor/main`)."
-        )
-    elif 300 <= status < 400:
-        where = answer.headers.get("Location", "elsewhere")
-        text = f"redirects to {where} ({status}). Use the cluster's own address."
-    elif status >= 500 or status == 429:
-        text = (
-            f"answers {status}: it is starting, overloaded or behind a broken gateway. Try later."
-        )
-    else:
-        text = f"answers `GET /` with {status}: that is no Elasticsearch or OpenSearch node."
-    raise ClusterError(f"{base} {text}")
-
-
-def _identify(base: str, info: Any, product: str) -> tuple[Kind, Version]:
-    stated = info.get("version") if isinstance(info, dict) else None
-    number = stated.get("number") if isinstance(stated, dict) else None
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", number) if isinstance(number, str) else None
-    if found is None or not isinstance(stated, dict):
-        raise ClusterError(
-            f"{base} answers, but is no Elasticsearch or OpenSearch. Check the address and port "
-            "(Kibana and Dashboards listen on 5601; the cluster usually on 9200)."
-        )
-    version = (int(found[1]), int(found[2]), int(found[3]))
-    kind: Kind = "opensearch" if stated.get("distribution") == "opensearch" else "elasticsearch"
-    if kind == "opensearch" and version[0] == 7:
-        # compatibility.override_main_response_version hides the version: take the oldest.
-        version = OLDEST[kind]
-    name = "OpenSearch" if kind == "opensearch" else "Elasticsearch"
-    if version < OLDEST[kind]:
-        oldest = ".".join(map(str, OLDEST[kind][:2]))
-        raise ClusterError(f"{base} is {name} {number}; es-rerank needs {name} {oldest} or newer.")
-    if kind == "elasticsearch" and product != "Elasticsearch":
-        raise ClusterError(
-            f"{base} says it is version {number} but sends no `X-Elastic-Product: Elasticsearch` "
-            "header, without which the official client refuses it. A gateway in between may take "
-            "the header off: let it through, or use the cluster's own address."
-        )
-    return kind, version
 
 
 def _elasticsearch(
@@ -437,21 +318,3 @@ def _reason(error: Exception) -> str:
     nested = detail.get("caused_by")
     inner = f" ({nested['reason']})" if isinstance(nested, dict) and nested.get("reason") else ""
     return f"{cause.get('type')}: {cause.get('reason')}{inner}"
-
-
-def _cause(error: Exception) -> str:
-    text = str(error.__context__ or error)
-    return text.rpartition(": ")[2] or text
-
-
-def _tls_message(base: str, error: Exception) -> str:
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        why = text.partition("CERTIFICATE_VERIFY_FAILED] ")[2].partition(" (_ssl")[0]
-        return (
-            f"The certificate of {base} is not trusted ({why}). Name its CA in the setting "
-            "upstream.ca_certs (ES_RERANK_UPSTREAM__CA_CERTS); for a test, upstream.verify=false."
-        )
-    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
-        return f"{base} does not speak TLS: write http:// in the address."
-    return f"TLS with {base} failed: {text}."

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from es_rerank.cluster.client import Kind, SearchClient, quote
+from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.fields import NAMESPACE
+from es_rerank.cluster.server import Kind
 from es_rerank.cluster.source import SourceIndex
 from es_rerank.errors import ClusterError, ConfigError
 

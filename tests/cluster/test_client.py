@@ -174,6 +174,12 @@ def test_addresses_that_are_none(url: str) -> None:
         connect(url)
 
 
+def test_a_wrong_address_does_not_give_the_password_away() -> None:
+    with pytest.raises(ConfigError) as caught:
+        connect("ftp://me:secret@host:9200")
+    assert "secret" not in str(caught.value)
+
+
 def test_https_to_a_plain_server(serve: Serve) -> None:
     url = serve(200, _info("9.0.0"), ELASTIC)
     with pytest.raises(ClusterError, match="http://"):

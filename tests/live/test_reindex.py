@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,7 +22,6 @@ from es_rerank.cli.main import main
 from es_rerank.cluster.client import SearchClient, connect
 from es_rerank.cluster.fields import find_fields
 from es_rerank.cluster.source import count_documents, open_source, read_documents
-from es_rerank.cluster.templates import install_templates, swap_alias
 from es_rerank.engine.node import Node, boot
 
 SHARDS = 5
@@ -398,65 +396,6 @@ def test_an_empty_index(client: SearchClient, reindex: Reindex, index_name: str)
         for path in TEMPLATES:
             assert client.request("GET", path)
     finally:
-        for path in TEMPLATES:
-            client.request("DELETE", path, allow=(404,))
-
-
-def test_the_alias_is_never_away(client: SearchClient, index_name: str) -> None:
-    alias = f"{index_name}-er"
-    for number in (1, 2):
-        client.request("PUT", f"/{alias}-00000{number}", {"settings": {"number_of_shards": 1}})
-    swap_alias(client, alias, f"{alias}-000001")
-    stop = threading.Event()
-    seen: list[list[str]] = []
-    failed: list[BaseException] = []
-
-    def watch() -> None:
-        try:
-            with closing(connect(client.url)) as other:
-                while not stop.is_set():
-                    seen.append(_aliased(other, alias))
-                    count_documents(other, alias)
-        except BaseException as error:
-            failed.append(error)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        for turn in range(30):
-            before = swap_alias(client, alias, f"{alias}-00000{2 - turn % 2}")
-            assert before == [f"{alias}-00000{1 + turn % 2}"]
-    finally:
-        stop.set()
-        watcher.join()
-    assert not failed
-    assert {tuple(names) for names in seen} <= {(f"{alias}-000001",), (f"{alias}-000002",)}
-
-
-def test_templates_make_an_index_that_takes_documents(client: SearchClient) -> None:
-    index = "es-rerank-template-test"
-    assert install_templates(client, 8) == install_templates(client, 8)
-    try:
-        own = {
-            "title": "t",
-            "summary": "s",
-            "vector": [1, 0, 0, 0, 0, 0, 0, 0],
-            "code": base64.b64encode(bytes(8)).decode(),
-            "sentiment": {"polarity": 0.5, "confidence": 0.9, "count": 3},
-            "graph": {"type": "shoe", "similar_to": ["a", "b"]},
-            "provenance": {"model": "m", "source_hash": "0", "time": "2026-01-01T00:00:00Z"},
-        }
-        body = {"title": "t", "es_rerank": own}
-        client.request("PUT", f"/{index}/_doc/1", body, params={"refresh": True})
-        mappings = client.request("GET", f"/{index}")[index]["mappings"]
-        fields = find_fields(mappings)
-        assert (fields.vector, fields.code) == ("es_rerank.vector", "es_rerank.code")
-        assert mappings["properties"]["es_rerank"]["properties"]["graph"]["properties"]["type"] == {
-            "type": "keyword"
-        }
-        assert len(_raw_search(client, index, _knn(client, [1.0] + [0.0] * 7))) == 1
-    finally:
-        client.request("DELETE", f"/{index}", allow=(404,))
         for path in TEMPLATES:
             client.request("DELETE", path, allow=(404,))
 
