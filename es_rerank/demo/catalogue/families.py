@@ -173,9 +173,9 @@ def _translate(value: Value, kind: ProductType, language: str, vocabulary: Vocab
     wording = kind.wording(language)
     known = wording.values.get(value) or vocabulary.words["values_zh"].get(value)
     if known is None:
-        if value.isascii() and value.replace("-", "").replace(" ", "").isupper():
+        if value.isascii() and value == value.upper():
             return value  # a code such as IPX7, the same in every language
-        raise ValueError(f"chinese.toml, {kind.key}.values, lacks {value!r}")
+        raise ValueError(f"zh/{kind.department}.toml, {kind.key}.values, lacks {value!r}")
     return str(known)
 
 

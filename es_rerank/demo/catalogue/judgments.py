@@ -64,7 +64,7 @@ def _holds(product: Product, name: str, wanted: Any) -> bool:
     if name == "fits":
         return any(wanted in model for model in document["compatibility"])
     if name == "bulk":
-        return len(document["bulk_prices"]) >= wanted
+        return len(document["bulk_prices"]) >= int(wanted)
     stem, operator = (name[:-2], name[-2:]) if name.endswith(("<=", ">=")) else (name, "")
     value = family.attributes.get(stem, document.get(stem))
     if value is None:

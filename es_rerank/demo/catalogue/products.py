@@ -18,7 +18,7 @@ from es_rerank.demo.catalogue.pictures import draw_picture
 from es_rerank.demo.catalogue.titles import choose_style, write_title
 from es_rerank.demo.catalogue.vocabulary import Brand, ProductType, Seller, Vocabulary
 
-ENGLISH, CHINESE = 2720, 60
+ENGLISH, CHINESE = 2720, 480
 SHAPES = (
     ("flood", 7, 9),
     ("resold", 4, 6),

@@ -115,28 +115,25 @@ def _facet(row: Mapping[str, Any], vocabulary: Vocabulary) -> list[dict[str, Any
     if not facet:
         return []
     kinds = [vocabulary.types[key] for key in as_list(row["want"]["type"])]
+    open_: list[tuple[str, str, Any]] = []
+    values: list[Any]
     if facet == "use":
         values = list(dict.fromkeys(use for kind in kinds for use in kind.gives))
-        open_ = [{"id": "any", "description": f"{row['text']}, no special use", "use": []}]
+        open_ = [("any", f"{row['text']}: no special use", [])]
     else:
         values = list(dict.fromkeys(v for kind in kinds for v in as_list(kind.attributes[facet])))
-        open_ = []
     rows = [
-        {
-            "id": str(value).replace(" ", "_"),
-            "description": f"{row['text']}: {facet} {value}".replace("_", " "),
-            facet: value,
-        }
+        (str(value).replace(" ", "_"), f"{row['text']}: {facet} {value}".replace("_", " "), value)
         for value in values
     ]
     return [
         {
-            "id": entry["id"],
-            "description": entry["description"],
-            "want": {facet: entry[facet]},
+            "id": name,
+            "description": description,
+            "want": {facet: value},
             "whole": row["want"] if place == 0 else {},
         }
-        for place, entry in enumerate([*open_, *rows])
+        for place, (name, description, value) in enumerate([*open_, *rows])
     ]
 
 

@@ -101,16 +101,16 @@ class Vocabulary:
 def read_vocabulary() -> Vocabulary:
     """All tables, checked for references that lead nowhere (`ValueError`)."""
     types: dict[str, ProductType] = {}
-    chinese = _read("chinese")
     for department in DEPARTMENTS:
+        chinese = _read(f"zh/{department}")
         for key, row in _read(department).items():
-            types[key] = _product_type(key, department, row, chinese.get(key))
+            types[key] = _product_type(key, department, row, chinese.pop(key, None))
+        if chinese:
+            raise ValueError(f"zh/{department}.toml has unknown product types: {sorted(chinese)}")
     for kind in types.values():
         for other in (*kind.related, *kind.confusable, *([kind.fits] if kind.fits else [])):
             if other not in types:
                 raise ValueError(f"{kind.key} refers to the unknown product type {other}")
-    if unknown := set(chinese) - set(types):
-        raise ValueError(f"chinese.toml has unknown product types: {sorted(unknown)}")
     brands = tuple(
         Brand(row[0], tuple(row[1].split()), row[2], language, row[3])
         for language, rows in _read("brands").items()
