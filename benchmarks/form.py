@@ -174,7 +174,8 @@ def make_overview(rows: Sequence[Row], title: str) -> Table | None:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("run", overflow="fold")
     for measure in columns:
-        table.add_column(measure.replace(" | ", "\n"), justify="right", overflow="fold")
+        heading = measure.replace(" | ", "\n")
+        table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     for name, cells in lines.items():
         table.add_row(name, *(cells.get(measure, "–") for measure in columns))
     return table

@@ -1,6 +1,6 @@
 """What benchmarks measure against: a real local engine, Icecat in it, enriched, and the real proxy.
 
-The engine's data are kept in the cache folder, so that only the first run indexes and enriches.
+The engine's data are kept, so that only the first run indexes and enriches.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TOLD_BY_FLAG = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
 
 @dataclass(frozen=True)
 class Stack:
-    """A running engine with the plain index and the enriched one (an alias)."""
+    """A running engine with a plain index and an enriched one (an alias); logs lie in `folder`."""
 
     url: str
     engine: str
@@ -56,15 +56,19 @@ class Stack:
     folder: Path
 
 
+def icecat_folder() -> Path:
+    """Where benchmarks on Icecat keep the engine's data."""
+    return cache_folder() / "benchmarks" / "icecat"
+
+
 @contextmanager
 def icecat_stack(
-    products: Mapping[str, Mapping[str, Any]], *, fresh: bool = False
+    products: Mapping[str, Mapping[str, Any]], folder: Path, *, fresh: bool = False
 ) -> Iterator[Stack]:
     """Boot OpenSearch with Icecat indexed and enriched; `fresh` builds both anew.
 
-    `products` are the data set's, by id.
+    `products` are the data set's, by id. `folder` keeps the engine's data for the next time.
     """
-    folder = cache_folder() / "benchmarks" / "icecat"
     documents = {key: icecat.document(product) for key, product in products.items()}
     plain = PREFIX + _digest(
         orjson.dumps(documents), (PACKAGE / "datasets" / "icecat.py").read_bytes()

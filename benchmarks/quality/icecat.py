@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
-from benchmarks.stack import Stack, icecat_stack, proxy
+from benchmarks.stack import Stack, icecat_folder, icecat_stack, proxy
 from es_rerank.datasets import icecat
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.compare import bootstrap_interval, compare
@@ -76,7 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__ or "")
     options.add_argument("--data-dir", type=Path, required=True, help="folder of the data")
     options.add_argument(
-        "--fresh", action="store_true", help="index and enrich anew, whatever the cache holds"
+        "--folder",
+        type=Path,
+        default=icecat_folder(),
+        help="where the engine's data are kept for the next run (%(default)s)",
+    )
+    options.add_argument(
+        "--fresh", action="store_true", help="index and enrich anew, whatever is kept"
     )
     options.add_argument(
         "--repetitions", type=int, default=REPETITIONS, help="of each timed search (%(default)s)"
@@ -86,7 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.error("--repetitions must be at least 1")
     qrels = icecat.load_ratings(chosen.data_dir)
     products = {product["id"]: product for product in icecat.load_products(chosen.data_dir)}
-    with icecat_stack(products, fresh=chosen.fresh) as stack, proxy(stack) as proxy_url:
+    with (
+        icecat_stack(products, chosen.folder.absolute(), fresh=chosen.fresh) as stack,
+        proxy(stack) as proxy_url,
+    ):
         runs = collect_runs(stack, proxy_url, qrels)
         rows = time_rows(stack, proxy_url, list(qrels), chosen.repetitions)
     say("Measuring ...")
