@@ -48,6 +48,7 @@ MAPPING: dict[str, Any] = {
         "category": {"type": "keyword"},
         "price": {"type": "double"},
         "serial": {"type": "keyword", "index": False},
+        "note": {"type": "object", "enabled": False},
         "variants": {"type": "nested", "properties": {"colour": {"type": "keyword"}}},
     }
 }
