@@ -1,0 +1,77 @@
+"""docs/reference/proxy.md names every metric, reason, header, page and request key there is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from es_rerank.proxy import admin, options, request, search
+from es_rerank.ranking import pipeline
+from es_rerank.telemetry import METRICS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "proxy.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([^`\s{]+)(?:\{[^`]*\})?`", PAGE))
+
+REASON_PATTERNS = {
+    search: [
+        r'skipped\("([a-z-]+)"',
+        r'_pass_original\([^)]*"([a-z-]+)"\)',
+        r'reason = "([a-z-]+)"',
+        r'"skipped", "([a-z-]+)"',
+        r'else "([a-z-]+)"',
+        r'reason or "([a-z-]+)"',
+    ],
+    request: [r'BodyError\("([a-z-]+)"\)'],
+    request.find_obstacle: [r'return "([a-z_0-9-]+)"'],
+    pipeline: [r'notes\.append\("([a-z-]+)"\)'],
+}
+
+
+def reasons() -> set[str]:
+    found = {*request.FOREIGN_KEYS, *request.FOREIGN_PARAMETERS}
+    for place, patterns in REASON_PATTERNS.items():
+        source = inspect.getsource(place)  # type: ignore[arg-type]
+        for pattern in patterns:
+            matches = re.findall(pattern, source)
+            assert matches, f"{pattern} finds nothing: it no longer fits the code"
+            found.update(matches)
+    return found
+
+
+def test_every_reason_is_explained() -> None:
+    assert len(reasons()) > 25
+    assert reasons() - NAMED == set()
+
+
+def test_every_metric_is_explained() -> None:
+    names = {
+        metric.name + ("_total" if metric.type == "counter" else "") for metric in METRICS.collect()
+    }
+    assert len(names) >= 9
+    assert names - NAMED == set()
+    assert {name for name in NAMED if name.startswith("es_rerank_")} - names == set()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [options.RequestBlock, options.WeightsBlock, options.CapBlock, options.WeightsKernel],
+)
+def test_every_key_is_explained(block: type[options.Block]) -> None:
+    section = PAGE.split("## `ext.es_rerank`")[1].split("\n## ")[0]
+    for key in block.model_fields:
+        assert f"`{key}`" in section or f'"{key}"' in section
+
+
+def test_no_key_is_invented() -> None:
+    section = PAGE.split("## `ext.es_rerank`")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", section, re.M)) == set(
+        options.RequestBlock.model_fields
+    )
+
+
+def test_every_page_is_explained() -> None:
+    known = re.findall(r'known = "([a-z, ]+)"', inspect.getsource(admin))[0].split(", ")
+    assert {f"{admin.PREFIX}{page}" for page in known} <= NAMED
