@@ -22,11 +22,11 @@ from es_rerank.demo.catalogue.users import User, attraction
 
 APPLICATION = "sample-shop"
 SHOWN = 20
-SEARCHES_PER_USER = 34
+SEARCHES_PER_USER = 38
 RANDOMISED = 0.1
 PROPENSITIES = tuple(round(1 / rank**0.85, 4) for rank in range(1, SHOWN + 1))
 GRADE_APPEAL = {3: 1.0, 2: 0.7, 1: 0.22, 0: 0.06}
-CLICK_SCALE = 0.9
+CLICK_SCALE = 1.0
 CART = 0.38  # of the clicks on a product that suits the user perfectly
 PURCHASE = 0.5  # of the carts
 FIRST_DAY = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)

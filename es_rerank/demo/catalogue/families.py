@@ -86,7 +86,8 @@ def make_family(
         uses=uses,
         price=price,
         highlights=tuple(
-            fill(h, values) for h in _shuffled(applicable(wording.highlights, attributes), rng)
+            _headline(fill(h, values), language)
+            for h in _shuffled(applicable(wording.highlights, attributes), rng)
         ),
         extra=tuple(_shuffled(wording.extra, rng)),
         description=write_description(
@@ -114,13 +115,12 @@ def _name(
     rng: random.Random,
 ) -> tuple[Brand, str]:
     models = vocabulary.words["models_zh" if language == "zh" else "models"]
-    brand = rng.choice(brands)
     for _ in range(200):
+        brand = rng.choice(brands)
         model = rng.choice(models[kind.department]) + rng.choice(models["suffixes"])
         if (brand.name, model) not in taken:
             taken.add((brand.name, model))
             return brand, model
-        brand = rng.choice(brands)
     raise ValueError(f"no free model name left for {kind.key}")
 
 

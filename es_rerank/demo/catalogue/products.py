@@ -58,7 +58,7 @@ def make_products(vocabulary: Vocabulary, seed: int) -> list[Product]:
         kinds = [k for k in vocabulary.types.values() if language == "en" or k.zh]
         for kind, quota in zip(kinds, _quotas(kinds, total), strict=True):
             rng = random.Random(f"{seed}/{language}/{kind.key}")
-            brands = _brands(vocabulary, kind, language)
+            brands = _brands(vocabulary, kind, language, rng)
             made = 0
             shapes = _shapes(rng)
             turn = rng.randrange(60)
@@ -91,10 +91,14 @@ def _quotas(kinds: Sequence[ProductType], total: int) -> list[int]:
     return [b - a for a, b in pairwise(ends)]
 
 
-def _brands(vocabulary: Vocabulary, kind: ProductType, language: str) -> list[Brand]:
-    return [
+def _brands(
+    vocabulary: Vocabulary, kind: ProductType, language: str, rng: random.Random
+) -> list[Brand]:
+    """The brands that make the type: a handful of the department's, so that each has several."""
+    able = [
         b for b in vocabulary.brands if b.language == language and kind.department in b.departments
     ]
+    return rng.sample(able, min(len(able), 7))
 
 
 def _shapes(rng: random.Random) -> Iterator[tuple[str, int, int]]:
@@ -136,11 +140,14 @@ def _list_family(
     listed = []
     others = rng.sample(brands, len(brands))
     stores = rng.sample(sellers, len(sellers))
+    if shape == "resold" and count > 1 and rng.random() < 0.4:
+        stores[1] = rng.choice([s for s in sellers if s.kind == "second-hand"])
     for place, (colour, size) in enumerate(pairs):
         owner, seller, used = family, first, style
         if shape == "resold" and place:
             seller = stores[place % len(stores)]
-            used = style if rng.random() < 0.5 else choose_style(rng, seller)
+            copied = rng.random() < 0.5 and style not in ("used", "wholesale")
+            used = style if copied else choose_style(rng, seller)
             if seller.kind == "second-hand":
                 used = "used"
         if shape == "copied" and place:

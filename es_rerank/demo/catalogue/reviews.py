@@ -46,9 +46,9 @@ def rate(aspects: Mapping[str, int], rng: random.Random) -> int:
     mean = total / weight
     if mean >= 1:
         return 5 if rng.random() < 0.78 else 4
-    if mean > 0.2:
+    if mean > 0.4:
         return 4
-    if mean >= -0.2:
+    if mean >= -0.4:
         return 3
     if mean > -1:
         return 2

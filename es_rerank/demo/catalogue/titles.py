@@ -78,7 +78,7 @@ def _chinese(
             for p in (
                 f"{parts['brand']}{parts['noun']}",
                 "".join(extra[:2]),
-                "".join(highlights[:2]),
+                " ".join(highlights[:2]),
                 "".join(extra[2:3]),
                 tail,
             )
