@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import structlog
 
 from es_rerank import __version__, errors
 from es_rerank.cli import completion
@@ -32,6 +34,14 @@ except SystemExit as done:
 print()
 print(json.dumps([sorted(name for name in sys.modules if "." not in name), time.process_time()]))
 """
+
+
+@pytest.fixture(autouse=True)
+def structlog_as_before() -> Iterator[None]:
+    """Commands set up logging for their process; give this one's back."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def run_and_report(code: str, folder: Path) -> tuple[str, set[str], float]:
