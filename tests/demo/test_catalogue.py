@@ -20,7 +20,8 @@ REAL_BRANDS = """
 adidas nike puma asics reebok salomon garmin apple samsung sony bose jbl sennheiser philips bosch
 makita dewalt lego ikea logitech dell lenovo hp asus acer xiaomi huawei dyson braun nivea loreal
 tefal zwilling wmf delonghi fender yamaha roland casio brita stanley hilti ryobi gardena husqvarna
-kong purina royal canin duracell anker belkin razer corsair 华为 小米 李宁 安踏 联想 美的 苏泊尔 海尔
+kong purina royal canin duracell anker belkin razer corsair
+华为 小米 李宁 安踏 联想 美的 苏泊尔 海尔
 """
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 WORDS = re.compile(r"[A-Za-z]{4,}")

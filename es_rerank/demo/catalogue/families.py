@@ -17,6 +17,7 @@ from es_rerank.demo.catalogue.vocabulary import (
     fill,
 )
 
+SINGULAR = re.compile(r"\b1 (drawer|chamber|port|mode|person|hour)s\b", re.IGNORECASE)
 Decks = dict[str, list[Value]]  # attribute -> values not dealt yet
 LOWER = ("and", "for", "mm", "with", "inch", "mah", "the", "per")
 COMMON_ASPECTS = ("quality", "price", "delivery")
@@ -80,7 +81,7 @@ def make_family(
         language=language,
         brand=brand,
         model=model,
-        noun=rng.choice(wording.nouns[:2] if rng.random() < 0.65 else wording.nouns),
+        noun=_noun(applicable(wording.nouns, attributes), rng),
         attributes=attributes,
         shown=shown,
         uses=uses,
@@ -183,12 +184,18 @@ def _share(brand: Brand, rng: random.Random) -> float:
     """Most items please on most counts; one in six has a flaw that many reviews name."""
     if rng.random() < 0.17:
         return round(rng.uniform(0.12, 0.45), 2)
-    return round(min(0.96, rng.gauss((0.72, 0.8, 0.86)[brand.tier], 0.1)), 2)
+    return round(min(0.96, rng.gauss((0.75, 0.82, 0.88)[brand.tier], 0.1)), 2)
+
+
+def _noun(nouns: Sequence[str], rng: random.Random) -> str:
+    """What the item calls itself; most shops use one of the first two names."""
+    return rng.choice(nouns[:2] if rng.random() < 0.65 else nouns)
 
 
 def _sentence(text: str) -> str:
     """A capital at the beginning, and `an 8 mm drop`."""
     text = re.sub(r"\b([Aa]) (?=8|11\b|18\b)", r"\1n ", text)
+    text = SINGULAR.sub(r"1 \1", text)
     return text[:1].upper() + text[1:]
 
 
@@ -196,6 +203,7 @@ def _headline(text: str, language: str) -> str:
     """Words of an English title start with a capital; units and codes stay as they are."""
     if language == "zh":
         return text
+    text = SINGULAR.sub(r"1 \1", text)
     return re.sub(r"\b[a-z]{3,}", lambda m: m[0] if m[0] in LOWER else m[0].capitalize(), text)
 
 

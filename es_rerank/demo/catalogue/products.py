@@ -116,7 +116,11 @@ def _list_family(
     rng: random.Random,
 ) -> list[tuple[dict[str, Any], Family, str | None]]:
     kind = family.kind
-    sellers = [s for s in vocabulary.sellers if s.language == family.language]
+    sellers = [
+        s
+        for s in vocabulary.sellers
+        if s.language == family.language and not (kind.consumable and s.kind == "second-hand")
+    ]
     first = _choose_seller(sellers, shape, rng)
     style = rng.choice(("clean", "brand-first", "stuffed")) if shape == "flood" else None
     style = style or choose_style(rng, first)
@@ -140,7 +144,7 @@ def _list_family(
     listed = []
     others = rng.sample(brands, len(brands))
     stores = rng.sample(sellers, len(sellers))
-    if shape == "resold" and count > 1 and rng.random() < 0.4:
+    if shape == "resold" and count > 1 and not kind.consumable and rng.random() < 0.4:
         stores[1] = rng.choice([s for s in sellers if s.kind == "second-hand"])
     for place, (colour, size) in enumerate(pairs):
         owner, seller, used = family, first, style

@@ -49,7 +49,7 @@ class QuerySpec:
 
 
 def make_queries(vocabulary: Vocabulary) -> list[QuerySpec]:
-    """The judged queries of `tables/queries.toml`, in order: q01, q02, ..."""
+    """The judged queries of `tables/queries/`, in order: q01, q02, ..."""
     return [
         _query(f"q{number:02d}", row, vocabulary)
         for number, row in enumerate(vocabulary.queries, start=1)

@@ -46,7 +46,7 @@ def rate(aspects: Mapping[str, int], rng: random.Random) -> int:
     mean = total / weight
     if mean >= 1:
         return 5 if rng.random() < 0.78 else 4
-    if mean > 0.4:
+    if mean > 0.4 or (len(aspects) > 2 and mean > 0.3):
         return 4
     if mean >= -0.4:
         return 3
@@ -72,9 +72,12 @@ def _banks(family: Family, reviews: Mapping[str, Any]) -> dict[tuple[str, int, b
     banks: dict[tuple[str, int, bool], list[Any]] = {}
     for aspect in (*COMMON_ASPECTS, *family.kind.aspects):
         for sign, side in ((1, "good"), (-1, "bad")):
-            lines = reviews["aspects"][aspect][f"{side}_{language}"]
+            name = (
+                "quality_consumable" if aspect == "quality" and family.kind.consumable else aspect
+            )
+            lines = reviews["aspects"][name][f"{side}_{language}"]
             banks[aspect, sign, False] = [
-                (f"{aspect}.{language}.{side}.{i}", line) for i, line in enumerate(lines)
+                (f"{name}.{language}.{side}.{i}", line) for i, line in enumerate(lines)
             ]
     wording = family.kind.wording(language)
     for sign, side, own in ((1, "good", wording.praise), (-1, "bad", wording.blame)):
@@ -95,7 +98,7 @@ def _write(
 ) -> dict[str, Any]:
     family, document = product.family, product.document
     language = family.language
-    mood = rng.gauss(0, 0.16)
+    mood = rng.gauss(0.03, 0.34)  # some people like everything
     aspects: dict[str, int] = {}
     pool = ["quality", *family.kind.aspects, *family.kind.aspects, "price", "delivery", "quality"]
     for aspect in rng.sample(pool, min(len(pool), rng.choice((1, 2, 2, 3, 3)))):
@@ -117,7 +120,7 @@ def _write(
             template, line = rng.choice(bank)
             templates.append(template)
             if turn and not index and sentences:
-                line = _turn(language, line, words, rng)
+                line = _turn(language, sign, line, words, rng)
             sentences.append(line)
     opening = rng.choice(words[f"openings_{language}"][str(rating)])
     closing = rng.choice(words[f"closings_{language}"][str(rating)])
@@ -141,8 +144,8 @@ def _write(
     }
 
 
-def _turn(language: str, line: str, words: Mapping[str, Any], rng: random.Random) -> str:
-    link = rng.choice(words[f"turns_{language}"]["lines"])
+def _turn(language: str, sign: int, line: str, words: Mapping[str, Any], rng: random.Random) -> str:
+    link = rng.choice(words[f"turns_{language}"]["good" if sign > 0 else "bad"])
     if language == "zh":
         return f"{link}{line}"
     keep = line.startswith(("I ", "I'", "{", "Zero"))

@@ -39,7 +39,7 @@ def write_title(
     variant = [v for v in (colour, size) if v]
     if language == "zh":
         return _chinese(style, parts, highlights, extra, variant, condition)
-    named = [v[:1].upper() + v[1:] for v in variant]
+    named = [v for v in (" ".join(w.capitalize() for w in (colour or "").split()), size) if v]
     tail = ", ".join(named)
     if style == "clean":
         return _join(f"{brand} {model} {noun}", tail, ", ")

@@ -26,6 +26,16 @@ DEPARTMENTS = (
     "sports",
     "pets",
 )
+QUERY_KINDS = (
+    "head",
+    "natural",
+    "ambiguous",
+    "brand",
+    "attribute",
+    "misspelt",
+    "tail",
+    "chinese",
+)
 Value = str | int | float
 
 
@@ -63,6 +73,7 @@ class ProductType:
     fits: str | None  # the product type that this accessory belongs to
     weight: float
     bulk: bool
+    consumable: bool  # used up or worn on the skin: nobody sells it second-hand
     en: Wording
     zh: Wording | None
 
@@ -127,7 +138,7 @@ def read_vocabulary() -> Vocabulary:
         sellers,
         _read("words"),
         _read("reviews"),
-        tuple(_read("queries")["query"]),
+        tuple(row for kind in QUERY_KINDS for row in _read(f"queries/{kind}")["query"]),
     )
 
 
@@ -177,6 +188,7 @@ def _product_type(
         fits=row.get("fits"),
         weight=row.get("weight", 1.0),
         bulk=row.get("bulk", False),
+        consumable=row.get("consumable", False),
         en=_wording(english),
         zh=_wording(chinese) if chinese else None,
     )
