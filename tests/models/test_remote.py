@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from es_rerank.errors import ModelError
-from es_rerank.models.remote import MAX_BATCH, RemoteReranker
+from es_rerank.models.remote import RemoteReranker
 
 Asked = list[tuple[str, dict[str, str], dict[str, Any]]]
 Answer = Callable[[str, dict[str, Any]], Any]
@@ -109,7 +109,7 @@ def test_calls_are_cut_to_32_texts(path: str) -> None:
         scores = RemoteReranker(url + path).score_pairs("red shoe", TEXTS)
     assert scores.tolist() == EXPECTED
     key = "texts" if path == "/rerank" else "documents"
-    assert [len(body[key]) for _, _, body in asked] == [MAX_BATCH, MAX_BATCH, 75 - 2 * MAX_BATCH]
+    assert [len(body[key]) for _, _, body in asked] == [32, 32, 11]
 
 
 def test_no_texts() -> None:

@@ -51,11 +51,12 @@ def test_the_weighted_mean_of_both_scales() -> None:
 
 
 def test_what_is_unscored_is_judged_by_the_first_stage() -> None:
-    base, model = np.array([10.0, 20.0, 30.0]), np.array([NAN, 1.0, 0.0])
-    assert blend(base, model, Weights(1.0, 1.0)) == pytest.approx([0.0, 0.75, 0.5])
+    base, model = np.array([20.0, 10.0, 30.0]), np.array([NAN, 1.0, 0.0])
+    assert blend(base, model, Weights(3.0, 1.0)) == pytest.approx([0.5, 0.75, 0.25])
+    assert blend(base, model, Weights(1.0, 0.0)) == pytest.approx([0.5, 1.0, 0.0])
     unscored = np.full(3, NAN)
-    assert blend(base, unscored, Weights()) == pytest.approx([0.0, 0.5, 1.0])
-    assert blend(base, None, Weights()) == pytest.approx([0.0, 0.5, 1.0])
+    assert blend(base, unscored, Weights()) == pytest.approx([0.5, 0.0, 1.0])
+    assert blend(base, None, Weights()) == pytest.approx([0.5, 0.0, 1.0])
 
 
 def test_a_search_without_scores() -> None:

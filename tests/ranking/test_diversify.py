@@ -225,6 +225,17 @@ def test_duplicates_go_down() -> None:
     assert greedy_map(relevance, kernel, 0.5).tolist() == [0, 3, 4, 1, 2]
 
 
+def test_a_near_duplicate_is_no_repetition() -> None:
+    """S = 0.9995 leaves a variance of 0.001: little, but enough where relevance weighs more."""
+    near = np.array([0.999, np.sqrt(1 - 0.999**2), 0.0])
+    vectors = np.array([[1.0, 0.0, 0.0], near, [0.0, 0.0, 1.0]])
+    kernel = build_kernel(3, vectors, None, {}, KernelWeights())
+    assert kernel is not None
+    relevance = np.array([1.0, 1.0, 0.0])
+    assert greedy_map(relevance, kernel, 0.1).tolist() == [0, 1, 2]
+    assert greedy_map(relevance, kernel, 0.5).tolist() == [0, 2, 1]
+
+
 def test_a_brand_is_spread() -> None:
     kernel = build_kernel(4, None, None, {"brand": ["a", "a", "b", None]}, KernelWeights())
     assert kernel is not None

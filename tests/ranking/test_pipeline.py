@@ -119,9 +119,10 @@ def test_min_score_demotes() -> None:
     options = RankingOptions(Weights(1.0, 0.0), diversity=1.0, kernel=KernelWeights(0, 1))
     spread = rank("red shoe", candidates, options, PairScorer(WordOverlap()))
     assert spread.order.tolist() == [0, 3, 4, 2, 1]
-    options = replace(options, min_score=0.6)
-    kept = rank("red shoe", candidates, options, PairScorer(WordOverlap()))
-    assert kept.order.tolist() == [3, 4, 0, 2, 1]
+    for min_score in (0.6, 1.0):
+        options = replace(options, min_score=min_score)
+        kept = rank("red shoe", candidates, options, PairScorer(WordOverlap()))
+        assert kept.order.tolist() == [3, 4, 0, 2, 1]
 
 
 @pytest.mark.parametrize("query", ["red shoe", None])
