@@ -61,7 +61,7 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(where, local_files_only=local, **options)
     except Exception as error:  # safetensors, tokenizers and the hub raise classes of their own
-        offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
         mend = (
             "check that the folder holds config.json, the tokenizer's files and model.safetensors"
             if local
