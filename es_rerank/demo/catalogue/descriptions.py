@@ -19,9 +19,9 @@ OPENINGS = {
         "There are plenty of {label} around. This is the one our buyers took home.",
     ),
     "zh": (
-        "{brand}{model},为日常使用而设计。",
+        "{brand}{model}，为日常使用而设计。",
         "这款{brand}{model}是店里的回头客最爱。",
-        "挑{label},看细节。{brand}{model}把细节做到位。",
+        "挑{label}，看细节。{brand}{model}把细节做到位。",
         "{brand}新品{model}到货。",
     ),
 }
@@ -48,7 +48,7 @@ def write_description(
     if style == "bullets":
         return "\n".join(f"• {text}" for text in [*chosen, *uses])
     if style == "specification":
-        table = ";".join(facts) if language == "zh" else "; ".join(facts)
+        table = "；".join(facts) if language == "zh" else "; ".join(facts)
         return gap.join([*uses, *chosen[:2]]) + f"\n{table}{stop.strip()}"
     if style == "story":
         return gap.join([line, *uses, *chosen[:3]])
@@ -61,7 +61,7 @@ def write_description(
 def state_facts(
     attributes: Mapping[str, Value], language: str, words: Mapping[str, Any]
 ) -> list[str]:
-    """`weight_g: 245` as "Weight: 245 g" or "重量:245克"; yes and no attributes are skipped."""
+    """`weight_g: 245` as "Weight: 245 g" or "重量：245克"; yes and no attributes are skipped."""
     facts = []
     for name, value in attributes.items():
         stem, unit = split_unit(name, words["units"])
@@ -72,7 +72,7 @@ def state_facts(
             label = words["labels_zh"].get(stem)
             if label is None:
                 raise ValueError(f"words.toml, labels_zh, lacks {stem!r}")
-            facts.append(f"{label}:{shown}{words['units'][unit][1] if unit else ''}")
+            facts.append(f"{label}：{shown}{words['units'][unit][1] if unit else ''}")
         else:
             label = stem.replace("_", " ").capitalize()
             facts.append(f"{label}: {shown}" + (f" {words['units'][unit][0]}" if unit else ""))

@@ -187,7 +187,7 @@ def _document(
     if seller.kind == "wholesale":
         factor *= 0.82
     price = round_price(family.price * factor, rng)
-    hex_colour, chinese = words["colours"][colour] if colour else ("#7f8c99", None)
+    hex_colour, chinese = words["colours"][colour] if colour else (_paper_colour(family.kind), None)
     shown_colour = chinese if language == "zh" else colour
     shown_size = _size(size, language)
     closing = rng.choice(words["closings"][f"{seller.kind}_{language}"])
@@ -247,6 +247,11 @@ def round_price(price: float, rng: random.Random) -> float:
     if price >= 200:
         return float(round(price / 10) * 10 - rng.choice((1, 0, 5)))
     return max(0.99, round(price) - rng.choice((0.01, 0.05, 0.01, 0.1, 0.5)))
+
+
+def _paper_colour(kind: ProductType) -> str:
+    """The picture's colour for what has no colour of its own: one per product type."""
+    return random.Random(kind.key).choice(("#4f7cac", "#6a994e", "#c8553d", "#8a6bbd", "#c9982b"))
 
 
 def _size(size: str | None, language: str) -> str | None:

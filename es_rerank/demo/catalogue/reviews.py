@@ -158,8 +158,8 @@ def _handwriting(text: str, language: str, rating: int, rng: random.Random) -> s
     if language == "en" and chance < 0.07:
         return text.lower().rstrip(".")
     if rating in (1, 5) and chance > 0.94:
-        mark = "!" if language == "zh" else "!!"
-        return text.rstrip(".。!") + mark
+        mark = "！" if language == "zh" else "!!"
+        return text.rstrip(".。!！") + mark
     return text
 
 

@@ -88,7 +88,7 @@ def _chinese(
         return " ".join(p for p in (name, *highlights[:3], tail) if p)
     if style == "type-first":
         return " ".join(
-            p for p in (f"{parts['noun']}({parts['brand']}{parts['model']})", tail) if p
+            p for p in (f"{parts['noun']}（{parts['brand']}{parts['model']}）", tail) if p
         )
     if style == "wholesale":
         return " ".join(
