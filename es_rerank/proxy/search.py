@@ -176,7 +176,7 @@ class SearchHandler:
             await send_upstream_error(send, self._upstream, error)
             return "error"
         upstream_s = time.perf_counter() - began
-        if answer.status == 400:
+        if answer.status in {400, 406}:
             # It may be our rewriting that the cluster refuses: let it judge the client's own words.
             return await self._pass_original(send, method, original, "refused")
         if answer.status != 200:

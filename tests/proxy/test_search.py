@@ -299,6 +299,7 @@ PARTLY = (
     ("status", "body", "reason"),
     [
         (400, b"{}", "refused"),
+        (406, b"{}", "refused"),
         (200, PARTLY, "refused"),
         (200, b"<html>", "answer-unreadable"),
         (200, b'{"hits":{"hits":[{"_source":{"title":"cut \\ud83d"}}]}}', "answer-unreadable"),
