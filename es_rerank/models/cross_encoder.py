@@ -83,8 +83,8 @@ def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
     missing = ", ".join(sorted(loaded["missing_keys"]))
     if missing:
         raise ModelError(
-            f"model {name!r} is no reranker: its files lack {missing}; name a cross-encoder, or set "
-            "[model] kind = 'bi-encoder' for an embedder"
+            f"model {name!r} is no reranker: its files lack {missing}; name a cross-encoder, or "
+            "set [model] kind = 'bi-encoder' for an embedder"
         )
     model.eval().to(where)
     if model.config.num_labels > 2:

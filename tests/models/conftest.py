@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     library: Any = transformers
 
+    @cache
     def make(labels: int) -> Path:
         folder = tmp_path_factory.mktemp(f"labels-{labels}")
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
