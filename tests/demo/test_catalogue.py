@@ -102,6 +102,14 @@ def test_texts_are_finished(products: list[dict[str, Any]]) -> None:
     assert len({p["description"] for p in products}) > 1000
 
 
+def test_an_attribute_is_always_a_number_or_always_a_word(products: list[dict[str, Any]]) -> None:
+    kinds = defaultdict(set)
+    for product in products:
+        for name, value in product["attributes"].items():
+            kinds[name].add(isinstance(value, str))
+    assert {name for name, words in kinds.items() if len(words) > 1} == set()
+
+
 def test_pictures_are_small_drawings(products: list[dict[str, Any]]) -> None:
     for uri in {p["image"] for p in products}:
         assert len(uri) < 1200
