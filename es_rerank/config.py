@@ -68,7 +68,7 @@ class ProxySettings(Section):
 
 class DiversifySettings(Section):
     diversity: float = Field(
-        0.1, ge=0, le=1, description="0 is pure relevance, 1 pure variety (t = 1 - diversity)."
+        0.05, ge=0, le=1, description="0 is pure relevance, 1 pure variety (t = 1 - diversity)."
     )
     vector_weight: float = Field(0.5, ge=0, description="Share of cosine in the similarity.")
     attribute_weight: float = Field(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from es_rerank.cli.output import json_option
 from es_rerank.config import Settings, flatten, list_settings, trace_settings
 
 
@@ -20,6 +21,7 @@ def command() -> None:
 
 @command.command()
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
+@json_option
 @click.pass_context
 def show(ctx: click.Context, origin: bool) -> None:
     """Print every setting as it holds now, secrets masked.

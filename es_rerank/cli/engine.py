@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from es_rerank.cli.output import json_option
 from es_rerank.engine import detached
 from es_rerank.engine.kinds import KINDS, KindName
 
@@ -31,6 +32,7 @@ def command() -> None:
 @click.option("--kind", type=KIND, default="opensearch", show_default=True, help="Which engine.")
 @click.option("--port", type=PORT, help="Default: 9200, or a free one where that is taken.")
 @click.option("--heap", default="1g", show_default=True, help="Java's heap, such as 512m.")
+@json_option
 @click.pass_obj
 def up(obj: dict[str, Any], kind: KindName, port: int | None, heap: str) -> None:
     """Start a node and leave it running; print its address.
@@ -53,6 +55,7 @@ def up(obj: dict[str, Any], kind: KindName, port: int | None, heap: str) -> None
 @command.command()
 @click.option("--kind", type=KIND, help="Only this engine.")
 @click.option("--port", type=PORT, help="Only the node on this port.")
+@json_option
 @click.pass_obj
 def down(obj: dict[str, Any], kind: KindName | None, port: int | None) -> None:
     """Stop nodes that `up` started; without options, all of them.
@@ -73,6 +76,7 @@ def down(obj: dict[str, Any], kind: KindName | None, port: int | None) -> None:
 @command.command()
 @click.option("--kind", type=KIND, help="Only this engine.")
 @click.option("--port", type=PORT, help="Only the node on this port.")
+@json_option
 @click.pass_obj
 def status(obj: dict[str, Any], kind: KindName | None, port: int | None) -> None:
     """List the nodes that `up` started and that still run.

@@ -12,11 +12,12 @@ from typing import Any
 import click
 import orjson
 
+from es_rerank.cli.output import json_option
 from es_rerank.cli.progress import format_duration, show_progress
-from es_rerank.cluster.client import SearchClient, connect, quote
+from es_rerank.cluster.client import SearchClient, connect_upstream, quote
 from es_rerank.cluster.document import Document
 from es_rerank.cluster.sink import Failure, encode_patch
-from es_rerank.config import Settings, load_settings
+from es_rerank.config import load_settings
 from es_rerank.enrich.reindex import (
     Plan,
     Result,
@@ -63,7 +64,7 @@ SHOWN_FAILURES = 5
     "--dry-run", is_flag=True, help="Show the plan and 3 enriched samples; write nothing."
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@json_option
 @click.pass_obj
 def command(
     obj: Mapping[str, Any],
@@ -79,7 +80,6 @@ def command(
     install_templates: bool,
     dry_run: bool,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Enrich the index SOURCE into a new index behind the alias DEST.
 
@@ -91,10 +91,10 @@ def command(
     Exit codes: 0 done; 1 failure; 2 usage; 3 finished, but documents failed; 4 the cluster cannot
     be reached or refuses; 130 interrupted.
     """
-    as_json, quiet = as_json or obj["json"], obj["quiet"]
+    as_json, quiet = obj["json"], obj["quiet"]
     settings = load_settings(obj["config_file"], {"upstream": {"url": url}})
     with ExitStack() as stack:
-        client = connect_upstream(settings)
+        client = connect_upstream(settings.upstream)
         stack.callback(client.close)
         plan = make_plan(
             client,
@@ -167,20 +167,6 @@ def command(
         click.echo(describe_result(result, plan, client))
     if result.outcome.failed:
         raise PartialError(describe_failures(result, log))
-
-
-def connect_upstream(settings: Settings) -> SearchClient:
-    """Connect to the cluster that the settings name."""
-    upstream = settings.upstream
-    return connect(
-        upstream.url,
-        username=upstream.username,
-        password=upstream.password.get_secret_value() if upstream.password else None,
-        api_key=upstream.api_key.get_secret_value() if upstream.api_key else None,
-        ca_certs=str(upstream.ca_certs) if upstream.ca_certs else None,
-        verify=upstream.verify,
-        timeout_s=upstream.timeout_s,
-    )
 
 
 def confirm() -> None:

@@ -82,11 +82,10 @@ def find_text_fields(settings: Settings, index: str, named: tuple[str, ...]) -> 
 
     Raises ClusterError when the cluster or index cannot be read, ConfigError when none is found.
     """
-    from es_rerank.cli.reindex import connect_upstream
-    from es_rerank.cluster.client import quote
+    from es_rerank.cluster.client import connect_upstream, quote
     from es_rerank.cluster.fields import find_fields, merge_fields
 
-    client = connect_upstream(settings)
+    client = connect_upstream(settings.upstream)
     try:
         mappings = client.request("GET", f"/{quote(index)}/_mapping", allow=(404,))
     finally:

@@ -19,6 +19,7 @@ import urllib3
 
 from es_rerank.cluster.document import Hits, decode_answer
 from es_rerank.cluster.server import Kind, Version, ask_server, identify_server, split_url
+from es_rerank.config import UpstreamSettings
 from es_rerank.errors import ClusterError, ConfigError
 
 BULK_RETRIES = 6  # 1 + 2 + 4 + 8 + 16 + 32 seconds: a minute of a cluster that is too busy
@@ -218,6 +219,19 @@ def connect(
             base, version, login=login, api_key=api_key, timeout_s=timeout_s, tls=tls
         )
     return SearchClient(kind, version, base, client, errors)
+
+
+def connect_upstream(settings: UpstreamSettings) -> SearchClient:
+    """Connect to the cluster that the settings name."""
+    return connect(
+        settings.url,
+        username=settings.username,
+        password=settings.password.get_secret_value() if settings.password else None,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        ca_certs=str(settings.ca_certs) if settings.ca_certs else None,
+        verify=settings.verify,
+        timeout_s=settings.timeout_s,
+    )
 
 
 def quote(index: str) -> str:

@@ -23,7 +23,7 @@ class RankingOptions:
     """What the operator and the request ask for."""
 
     weights: Weights = field(default_factory=Weights)
-    diversity: float = 0.1
+    diversity: float = 0.05
     kernel: KernelWeights = field(default_factory=KernelWeights)
     crowding: tuple[Cap, ...] = ()
     min_score: float | None = None
