@@ -4,17 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from es_rerank.config import Settings
 from es_rerank.errors import ConfigError, EsRerankError
 from es_rerank.proxy.app import ProxyApp
 
 START_S = 120.0
+HEAD_BYTES = 65_536
+UPGRADE = re.compile(rb"^upgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
+
+
+class DeafToUpgrade(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 that ignores `Upgrade`, as a server may (RFC 9110, 7.8).
+
+    httptools takes a request that offers an upgrade for one without a body and its body for the
+    next request. Java's HTTP clients offer one (h2c, TLS) with every request.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._between = True
+        self._held = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self._between:
+            data = self._held + data
+            end = data.find(b"\r\n\r\n")
+            if end < 0 and len(data) < HEAD_BYTES and data[:2] != b"\r\n":
+                self._held = data
+                return
+            self._held = b""
+            data = UPGRADE.sub(b"", data[: end + 2]) + data[end + 2 :]
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._between = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,7 +76,7 @@ def make_server(app: ProxyApp) -> uvicorn.Server:
         uvicorn.Config(
             app,
             lifespan="on",
-            http="httptools",
+            http=DeafToUpgrade,
             server_header=False,
             date_header=False,
             access_log=False,

@@ -314,6 +314,48 @@ def test_both_framings_at_once_are_refused(proxy: str, cluster: RawUpstream) -> 
     assert cluster.requests == []
 
 
+@pytest.mark.parametrize("body", [b"", b'{"a":1}', b"x" * 200_000])
+@pytest.mark.parametrize("offer", [b"h2c", b"TLS/1.2", b"websocket"])
+def test_offers_of_another_protocol_are_ignored(
+    proxy: str, cluster: RawUpstream, offer: bytes, body: bytes
+) -> None:
+    """Java's clients make them; head and body arrive in pieces, on one connection."""
+    host, port = proxy.removeprefix("http://").split(":")
+    head = b"POST /_bulk HTTP/1.1\r\nHost: p\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    head += b"HTTP2-Settings: AA\r\nupgrade: " + offer + b"\r\n"
+    head += b"Content-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection((host, int(port)), 5) as connection:
+        for cut in (0, 1, 70, len(head) - 2, len(head)):
+            whole = head + body
+            for part in (whole[:cut], whole[cut:]):
+                connection.sendall(part)
+                time.sleep(0.005)
+            seen = b""
+            while not seen.endswith(b"{}"):
+                seen += connection.recv(1000)
+            assert seen.startswith(b"HTTP/1.1 200")
+    assert [request.body for request in cluster.requests] == [body] * 5
+    assert cluster.requests[0].headers("upgrade") == []
+    assert cluster.requests[0].headers("http2-settings") == []
+
+
+def test_a_body_that_speaks_of_an_upgrade_is_kept(proxy: str, cluster: RawUpstream) -> None:
+    body = b"a\r\nUpgrade: x\r\n\r\nUpgrade: y\r\n"
+    assert ask(proxy, b"POST /_bulk", b"Upgrade: h2c", body=body)[0] == 200
+    assert cluster.requests[0].body == body
+
+
+def test_empty_lines_before_a_request_are_skipped(proxy: str, cluster: RawUpstream) -> None:
+    """RFC 9112, 2.2."""
+    received = exchange(proxy, b"\r\nGET /x HTTP/1.1\r\nHost: p\r\nConnection: close\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200")
+
+
+def test_no_http_is_400(proxy: str, cluster: RawUpstream) -> None:
+    assert exchange(proxy, b"\x16\x03\x01" * 30_000).startswith(b"HTTP/1.1 400")
+    assert exchange(proxy, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
 def test_expect_continue_is_answered(proxy: str, cluster: RawUpstream) -> None:
     host, port = proxy.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 5) as connection:
