@@ -45,12 +45,10 @@ def command(
     The first run fetches the engine and enriches the catalogue; later ones reuse both. The engine
     and the proxy stay until Ctrl-C, and then leave nothing behind.
     """
-    from rich.console import Console
-
     from es_rerank.demo.shops import load_shop
     from es_rerank.demo.showing import as_json, show_queries
     from es_rerank.demo.stack import open_stack
-    from es_rerank.demo.table import print_showings
+    from es_rerank.demo.table import make_console, print_showings
     from es_rerank.models.embedder import load_embedder
     from es_rerank.proxy.server import listen, serve_in_thread
     from es_rerank.telemetry import configure_logging
@@ -75,7 +73,7 @@ def command(
                 if obj["json"]:
                     click.echo(json.dumps(as_json(showings), ensure_ascii=False))
                 else:
-                    print_showings(Console(), showings, stack.engine)
+                    print_showings(make_console(), showings, stack.engine)
                 if not once:
                     text = next(iter(shop.queries.values()))
                     click.echo(describe_addresses(proxy, stack.enriched, stack.url, text), err=True)

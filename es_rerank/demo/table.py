@@ -10,34 +10,46 @@ from rich.table import Table
 
 from es_rerank.demo.showing import Hit, Showing, Side, average
 
-NARROW = 100
+SIDE_BY_SIDE = 110
+"""Columns from which two lists fit beside each other."""
+PIPED = 150
+"""Columns of a table that nobody's terminal limits."""
+
+
+def make_console() -> Console:
+    """A console on stdout: as wide as the terminal, wide enough for both lists where piped."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, PIPED))
 
 
 def print_showings(console: Console, showings: Sequence[Showing], engine: str) -> None:
-    """Print each query's two lists, then the means."""
+    """Print each query's two lists, beside each other where there is room, then the means."""
     for showing in showings:
+        before, after = (f"before: {engine}", showing.before), ("after: es-rerank", showing.after)
+        groups = [[before, after]] if console.width >= SIDE_BY_SIDE else [[before], [after]]
         console.print()
         console.print(f"[bold]“{escape(showing.query)}”[/bold]")
-        console.print(lists(showing, engine, console.width))
+        for group in groups:
+            console.print(lists(group, showing.before))
     console.print()
     console.print(summary(showings))
 
 
-def lists(showing: Showing, engine: str, width: int) -> Table:
-    """Two lists of ten beside each other, with their measures below."""
-    table = Table(box=None, expand=width > NARROW, padding=(0, 1), show_footer=True)
+def lists(group: Sequence[tuple[str, Side]], first: Side) -> Table:
+    """Lists of ten beside each other, their measures below, and where a hit was in `first`."""
+    table = Table(box=None, expand=True, padding=(0, 1), show_footer=True)
     table.add_column("", justify="right", style="dim")
-    for side, name in ((showing.before, f"before: {engine}"), (showing.after, "after: es-rerank")):
+    for name, side in group:
         table.add_column(name, ratio=6, no_wrap=True, overflow="ellipsis", footer=measures(side))
         table.add_column("brand", ratio=2, no_wrap=True, overflow="ellipsis", style="cyan")
         table.add_column("price", justify="right", no_wrap=True)
     table.add_column("was", justify="right", style="green")
-    was = {hit.id: place for place, hit in enumerate(showing.before.hits, 1)}
-    for place in range(max(len(showing.before.hits), len(showing.after.hits))):
-        after = showing.after.hits[place] if place < len(showing.after.hits) else None
-        before = showing.before.hits[place] if place < len(showing.before.hits) else None
-        moved = "" if after is None else str(was.get(after.id, f">{len(showing.before.hits)}"))
-        table.add_row(str(place + 1), *cells(before), *cells(after), moved)
+    was = {hit.id: place for place, hit in enumerate(first.hits, 1)}
+    for place in range(max(len(side.hits) for _, side in group)):
+        row = [side.hits[place] if place < len(side.hits) else None for _, side in group]
+        last = row[-1]
+        moved = "" if last is None else str(was.get(last.id, f">{len(first.hits)}"))
+        table.add_row(str(place + 1), *(cell for hit in row for cell in cells(hit)), moved)
     return table
 
 

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-SCALE = 127.0
+LARGEST = 127.0
 
 
 def encode_codes(vectors: NDArray[np.float32]) -> list[str]:
-    """Code unit vectors, (n, d) float, as base64 of d int8 values each: round(127 · v)."""
-    codes = np.clip(np.rint(vectors * SCALE), -127, 127).astype(np.int8)
+    """Code unit vectors, (n, d) float, as base64 of d int8 values each: round(127 · v / max |v|).
+
+    The largest component takes the largest code, so that all 255 levels are used; a vector's length
+    is lost, and a row of zeros stays one.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    scaled = np.divide(vectors * LARGEST, largest, out=np.zeros_like(vectors), where=largest > 0)
+    codes = np.rint(scaled).astype(np.int8)
     return [base64.b64encode(row.tobytes()).decode("ascii") for row in codes]
 
 

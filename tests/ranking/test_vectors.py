@@ -20,7 +20,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @given(ROWS)
 def test_the_code_keeps_the_cosine(rows: np.ndarray) -> None:
-    """Rounding moves a component by at most 1/254, the vector by e = √d / 254 at most.
+    """Rounding moves a component by at most m / 254, m the largest, and the vector by √d times that.
 
     A vector moved by e and scaled back to length 1 has a cosine of at least √(1 - e²) with itself,
     and its cosine with another moved alike differs by at most twice its new distance, 2 · 2e.
@@ -29,26 +29,33 @@ def test_the_code_keeps_the_cosine(rows: np.ndarray) -> None:
     read, present = decode_codes(encode_codes(vectors), 48)
     assert present.all()
     assert np.allclose(np.linalg.norm(read, axis=1), 1, atol=1e-6)
-    error = np.sqrt(48) / 254
-    assert ((vectors * read).sum(axis=1) >= np.sqrt(1 - error**2) - 1e-6).all()
+    error = np.sqrt(48) * np.abs(vectors).max() / 254
+    assert ((vectors * read).sum(axis=1) >= np.sqrt(max(1 - error**2, 0)) - 1e-6).all()
     assert abs(vectors[0] @ vectors[1] - read[0] @ read[1]) <= 4 * error
 
 
-def test_at_384_dimensions_the_cosine_is_off_by_less_than_two_hundredths() -> None:
+def test_at_384_dimensions_the_cosine_is_off_by_less_than_four_thousandths() -> None:
     rng = np.random.default_rng(0)
     vectors = unit(rng.normal(size=(200, 384)))
     read, _ = decode_codes(encode_codes(vectors), 384)
-    assert np.abs(vectors @ vectors.T - read @ read.T).max() < 0.02
+    assert np.abs(vectors @ vectors.T - read @ read.T).max() < 0.004
 
 
-@given(st.lists(st.integers(-127, 127), min_size=4, max_size=4).filter(any))
-def test_codes_are_int8_in_base64(code: list[int]) -> None:
-    row = np.array([code], dtype=np.float32)
-    raw = base64.b64decode(encode_codes(row / np.float32(127))[0])
+@given(st.lists(st.integers(-127, 127), min_size=3, max_size=3))
+def test_codes_are_int8_in_base64_and_the_largest_is_127(rest: list[int]) -> None:
+    code = [127, *rest]
+    row = unit(np.array([code], dtype=np.float32))
+    raw = base64.b64decode(encode_codes(row)[0])
     assert np.frombuffer(raw, dtype=np.int8).tolist() == code
     read, present = decode_codes([base64.b64encode(raw).decode()], 4)
     assert present.tolist() == [True]
-    assert np.allclose(read, unit(row))
+    assert np.allclose(read, row)
+
+
+def test_a_row_of_zeros_stays_one() -> None:
+    read, present = decode_codes(encode_codes(np.zeros((1, 4), dtype=np.float32)), 4)
+    assert not read.any()
+    assert not present.any()
 
 
 def test_what_is_no_code_leaves_zeros() -> None:
