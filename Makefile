@@ -1,6 +1,8 @@
 # make install | demo | test | check | soak
-# PYTHON picks the interpreter the environment is made with; TORCH_INDEX an index for torch's CPU build.
+# PYTHON picks the interpreter the environment is made with; TORCH_INDEX another package index for torch alone,
+# such as the one of its CPU-only build.
 PYTHON ?= python3
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -16,6 +18,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml es_rerank/__init__.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing es-rerank and its dependencies into $(VENV) (torch is large; a few minutes) ..."
+	@if [ -n "$(TORCH_INDEX)" ]; then $(BIN)/python -m pip install --quiet torch --index-url "$(TORCH_INDEX)"; fi
 	$(BIN)/python -m pip install --progress-bar on --quiet --editable '.[dev]'
 	@touch $@
 

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
-from benchmarks.stack import Stack, icecat_folder, icecat_stack, proxy
+from benchmarks.stack import icecat_folder, proxy
 from es_rerank.datasets import icecat
+from es_rerank.demo.shops import load_icecat
+from es_rerank.demo.stack import Stack, open_stack
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.compare import bootstrap_interval, compare
 from es_rerank.evaluation.measures import (
@@ -92,8 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.error("--repetitions must be at least 1")
     qrels = icecat.load_ratings(chosen.data_dir)
     products = {product["id"]: product for product in icecat.load_products(chosen.data_dir)}
+    shop = load_icecat(chosen.data_dir)
     with (
-        icecat_stack(products, chosen.folder.absolute(), fresh=chosen.fresh) as stack,
+        open_stack(shop, say, chosen.folder.absolute(), fresh=chosen.fresh) as stack,
         proxy(stack) as proxy_url,
     ):
         runs = collect_runs(stack, proxy_url, qrels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -16,11 +17,21 @@ import orjson
 import es_rerank
 from es_rerank.cluster.client import SearchClient, connect, quote
 from es_rerank.demo.shops import Shop
-from es_rerank.engine.cache import cache_folder
+from es_rerank.engine.cache import cache_folder, locked
 from es_rerank.engine.node import boot
 from es_rerank.errors import EsRerankError
 
+PACKAGE = Path(es_rerank.__file__).parent
 BULK_DOCUMENTS = 500
+ENRICHING = (
+    "enrich",
+    "cluster/document.py",
+    "cluster/fields.py",
+    "cluster/templates.py",
+    "index_templates",
+    "models/embedder.py",
+    "ranking/vectors.py",
+)
 NOT_INHERITED = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
 KEPT = ("ES_RERANK_CACHE", "ES_RERANK_JAVA")
 Report = Callable[[str], None]
@@ -28,36 +39,46 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Stack:
-    """A running engine with the plain index, and the alias of the enriched one."""
+    """A running engine with the plain index and the enriched one (an alias); logs in `folder`."""
 
     url: str
     engine: str
     plain: str
     enriched: str
+    folder: Path
 
 
 @contextmanager
-def open_stack(shop: Shop, report: Report, folder: Path | None = None) -> Iterator[Stack]:
+def open_stack(
+    shop: Shop, report: Report, folder: Path | None = None, *, fresh: bool = False
+) -> Iterator[Stack]:
     """Boot OpenSearch with the shop indexed and enriched; what the cache holds is not done again.
 
-    Raises EngineError, ClusterError or EsRerankError.
+    `fresh` does it again all the same. Raises EngineError, ClusterError or EsRerankError.
     """
     home = folder or cache_folder() / "demo" / shop.name
     plain = f"{shop.name}-plain"
-    with boot("opensearch", folder=home / "node", report=report) as node:
+    # Two at once would share one machine, and neither's times could be believed.
+    with locked(home), boot("opensearch", folder=home / "node", report=report) as node:
         client = connect(node.url)
         try:
-            digest = shop.digest()
-            if read_digest(client, plain) != digest:
-                client.request("DELETE", f"/{shop.name}-*", allow=(404,))
+            digest = f"{shop.digest()}-{digest_code()}"
+            if fresh or read_digest(client, plain) != digest:
+                remove_indices(client, shop.name)
                 report(f"Indexing {len(shop.documents):,} products the plain way ...")
                 index_documents(client, plain, shop.documents, shop.mapping, digest)
             if not is_enriched(client, shop.name, plain, len(shop.documents)):
                 report(f"Enriching {plain} into {shop.name} (es-rerank reindex) ...")
                 reindex(node.url, plain, shop.name, home)
-            yield Stack(node.url, client.name, plain, shop.name)
+            yield Stack(node.url, client.name, plain, shop.name, home)
         finally:
             client.close()
+
+
+def remove_indices(client: SearchClient, name: str) -> None:
+    """Remove the shop's indices from our own node: other documents or code made them."""
+    for index in client.request("GET", f"/{quote(name)}-*"):
+        client.request("DELETE", f"/{quote(index)}")
 
 
 def index_documents(
@@ -96,13 +117,24 @@ def read_digest(client: SearchClient, index: str) -> str | None:
 
 
 def is_enriched(client: SearchClient, alias: str, plain: str, count: int) -> bool:
-    """Whether the alias stands for an enrichment of all of `plain` by this version."""
+    """Whether the alias stands for an enrichment of all of `plain`."""
     answer = client.request("GET", f"/{quote(alias)}/_mapping", allow=(404,))
     counted = client.request("GET", f"/{quote(alias)}/_count", allow=(404,))
     if not answer or counted is None or counted["count"] != count:
         return False
     meta = next(iter(answer.values()))["mappings"].get("_meta", {}).get("es_rerank", {})
-    return bool(meta.get("source") == plain and meta.get("version") == es_rerank.__version__)
+    return bool(meta.get("source") == plain)
+
+
+def digest_code() -> str:
+    """A fingerprint of the code that an enriched index depends on, besides its documents."""
+    digest = hashlib.sha256()
+    for name in ENRICHING:
+        path = (PACKAGE / name).resolve()
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix in (".py", ".json"):
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def reindex(url: str, source: str, dest: str, folder: Path) -> None:
@@ -128,6 +160,6 @@ def clean_environment() -> dict[str, str]:
         if key in KEPT or not (key.startswith("ES_RERANK_") or key in NOT_INHERITED)
     }
     # Run from another folder, so that no es-rerank.toml is read; a checkout must still be found.
-    paths = [str(Path(es_rerank.__file__).parent.parent), environment.get("PYTHONPATH", "")]
+    paths = [str(PACKAGE.parent), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
