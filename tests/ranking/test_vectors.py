@@ -20,7 +20,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @given(ROWS)
 def test_the_code_keeps_the_cosine(rows: np.ndarray) -> None:
-    """Rounding moves a component by at most m / 254, m the largest, and the vector by √d times that.
+    """Rounding moves a component by at most m / 254, m the largest; the vector by √d times that.
 
     A vector moved by e and scaled back to length 1 has a cosine of at least √(1 - e²) with itself,
     and its cosine with another moved alike differs by at most twice its new distance, 2 · 2e.
