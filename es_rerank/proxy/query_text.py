@@ -47,7 +47,8 @@ def find_query_fields(query: Any) -> list[str]:
             fields.extend(clause)
         elif kind in MULTI_FIELD | QUERY_STRING and isinstance(clause, dict):
             named = clause.get("fields", clause.get("default_field"))
-            fields.extend([named] if isinstance(named, str) else named or [])
+            listed = named if isinstance(named, list) else []
+            fields.extend([named] if isinstance(named, str) else listed)
     plain = [str(field).split("^")[0] for field in fields]
     return list(dict.fromkeys(field for field in plain if field and "*" not in field))
 

@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 import aiohttp
 
-from es_rerank.proxy.answer import Header, Receive, Scope, Send, find_header, send_error
+from es_rerank.proxy.answer import Header, Message, Receive, Scope, Send, find_header, send_error
 from es_rerank.proxy.upstream import Upstream, answered
 
 BUFFERED_BYTES = 65_536
 """Request bodies up to this size are held, so that a stale connection can be tried again."""
 
 
+T = TypeVar("T")
+
+
 class ClientGoneError(Exception):
-    """The client closed the connection before its request was whole."""
+    """The client closed the connection before it had its answer."""
+
+
+async def while_connected(
+    receive: Receive, send: Send, work: Callable[[Send], Coroutine[Any, Any, T]]
+) -> T:
+    """Run `work`, and give it up when the client closes the connection.
+
+    The cluster then sees its connection closed too, and cancels what it does for nobody. The
+    request's body must have been read, or there is none. Raises ClientGoneError.
+    """
+    ended = False
+
+    async def send_on(message: Message) -> None:
+        nonlocal ended
+        ended |= message["type"] == "http.response.body" and not message.get("more_body", False)
+        await send(message)
+
+    task = asyncio.ensure_future(work(send_on))
+    gone = asyncio.ensure_future(wait_for_end(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and not ended:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError):
+                await task
+            raise ClientGoneError
+        return await task
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def wait_for_end(receive: Receive) -> None:
+    """Return when the client has gone or has its answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def read_chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -50,16 +92,24 @@ async def join_chunks(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 async def relay(scope: Scope, receive: Receive, send: Send, upstream: Upstream) -> int:
     """Pass a request through. Returns the status that went back."""
     headers: list[Header] = scope["headers"]
+    method, target = scope["method"], request_target(scope)
     has_body = find_header(headers, b"content-length") not in {b"", b"0"} or bool(
         find_header(headers, b"transfer-encoding")
     )
-    body: bytes | AsyncIterator[bytes] | None = None
+    body: bytes | None = None
     if has_body:
         start, rest = await read_body(receive, BUFFERED_BYTES)
-        body = start if rest is None else join_chunks(start, rest)
+        if rest is not None:
+            whole = join_chunks(start, rest)
+            return await pass_through(send, upstream, method, target, headers, whole)
+        body = start
     elif find_header(headers, b"content-length"):
         body = b""
-    return await pass_through(send, upstream, scope["method"], request_target(scope), headers, body)
+    return await while_connected(
+        receive,
+        send,
+        lambda sender: pass_through(sender, upstream, method, target, headers, body),
+    )
 
 
 async def pass_through(

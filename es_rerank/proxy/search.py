@@ -37,6 +37,7 @@ from es_rerank.proxy.relay import (
     read_body,
     request_target,
     send_upstream_error,
+    while_connected,
 )
 from es_rerank.proxy.request import (
     Additions,
@@ -91,8 +92,7 @@ class SearchHandler:
     async def answer(self, scope: Scope, receive: Receive, send: Send, index: bytes) -> str:
         """Answer one search. Returns the outcome: applied, skipped, fallback or error."""
         headers: list[Header] = scope["headers"]
-        limit = self._settings.proxy.max_search_bytes
-        body, rest = await read_body(receive, limit)
+        body, rest = await read_body(receive, self._settings.proxy.max_search_bytes)
         target = request_target(scope)
         method: str = scope["method"]
         if rest is not None:
@@ -100,6 +100,22 @@ class SearchHandler:
             mark = skipped("body-too-large")
             await pass_through(send, self._upstream, method, target, headers, whole, mark)
             return "skipped"
+        return await while_connected(
+            receive,
+            send,
+            lambda sender: self._search(sender, method, target, headers, body, index),
+        )
+
+    async def _search(
+        self,
+        send: Send,
+        method: str,
+        target: bytes,
+        headers: list[Header],
+        body: bytes,
+        index: bytes,
+    ) -> str:
+        limit = self._settings.proxy.max_search_bytes
         path, _, query = target.partition(b"?")
         try:
             request = read_request(method, path, query, headers, body, limit)

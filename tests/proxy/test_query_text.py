@@ -93,6 +93,7 @@ def test_query_syntax_is_taken_off(syntax: str, words: str) -> None:
         ({"bool": {"must": [MATCH, MATCH], "filter": [{"match": {"brand": "x"}}]}}, ["title"]),
         ({"multi_match": {"query": "a", "fields": "title"}}, ["title"]),
         ({"multi_match": {"query": "a"}}, []),
+        ({"multi_match": {"query": "a", "fields": True}}, []),
         (None, []),
     ],
 )

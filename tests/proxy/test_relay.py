@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import threading
@@ -231,6 +232,35 @@ def test_an_answer_that_breaks_off_is_never_ended(
     else:
         with pytest.raises(AssertionError, match="cut"):
             dechunk(body)
+
+
+@pytest.mark.parametrize("target", [b"/_cat/x", b"/idx/_search?q=a"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_nobody_waits_for_is_given_up(
+    proxy: str, cluster: RawUpstream, target: bytes, begun: bool
+) -> None:
+    """The cluster cancels a search whose connection is closed; a client that left must do that."""
+    asked, closed = threading.Event(), threading.Event()
+
+    def script(request: Request, connection: socket.socket) -> None:
+        if request.target.endswith(b"/_mapping"):
+            answer(connection, 200, b"{}")
+            return
+        if begun:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n{" % BIG)
+        asked.set()
+        connection.settimeout(0.9)  # the proxy itself would give up after a second
+        with contextlib.suppress(TimeoutError):
+            if connection.recv(1) == b"":
+                closed.set()
+
+    cluster.script = script
+    host, port = proxy.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as connection:
+        connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: p\r\n\r\n")
+        assert asked.wait(5)
+        time.sleep(0.05)
+    assert closed.wait(5)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
