@@ -19,7 +19,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml es_rerank/__init__.py
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "Installing es-rerank and its dependencies into $(VENV) (torch is large; a few minutes) ..."
 	@if [ -n "$(TORCH_INDEX)" ]; then $(BIN)/python -m pip install --quiet torch --index-url "$(TORCH_INDEX)"; fi
-	$(BIN)/python -m pip install --progress-bar on --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
 install: prerequisites $(VENV)/.installed
