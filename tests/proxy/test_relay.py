@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
 import socket
 import threading
 import time
@@ -198,6 +199,19 @@ def test_answer_comes_before_the_request_ends_in_pieces(proxy: str, cluster: Raw
         while part := connection.recv(1000):
             seen += part
     assert seen.endswith(b"\r\n\r\nabcdef")
+
+
+def test_small_answers_do_not_wait_for_acknowledgements(proxy: str, cluster: RawUpstream) -> None:
+    """Head and body are two writes: Nagle's algorithm would hold the second for some 40 ms."""
+    client = http.client.HTTPConnection(proxy.removeprefix("http://"))
+    times = []
+    for _ in range(40):
+        began = time.perf_counter()
+        client.request("GET", "/x")
+        assert client.getresponse().read() == b"{}"
+        times.append(time.perf_counter() - began)
+    client.close()
+    assert sorted(times)[20] < 0.03
 
 
 def test_compressed_bytes_pass_as_they_are(proxy: str, cluster: RawUpstream) -> None:
