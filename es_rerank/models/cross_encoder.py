@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank.errors import ModelError
-from es_rerank.models.runtime import choose_device, load_pretrained, mend_text, plan_batches
+from es_rerank.models.runtime import choose_device, load_pretrained, plan_batches
+from es_rerank.models.tokenizer import LONGEST, Tokenizer, load_tokenizer
 
 TOKEN_BUDGET = 4096
 
@@ -21,13 +21,12 @@ class CrossEncoder:
     With one label its logit is the score; with two, the difference of the second to the first.
     """
 
-    def __init__(self, name: str, tokenizer: Any, model: Any, device: str, max_tokens: int) -> None:
+    def __init__(self, name: str, tokenizer: Tokenizer, model: Any, device: str) -> None:
         self.name = name
         self.device = device
-        self.max_tokens = max_tokens
+        self.max_tokens = tokenizer.max_tokens
         self._tokenizer = tokenizer
         self._model = model
-        self._lock = threading.Lock()
 
     def score_pairs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """Score each text for the query. Returns (n,) logits, in the order of `texts`."""
@@ -36,21 +35,11 @@ class CrossEncoder:
         scores = np.zeros(len(texts))
         if not texts:
             return scores
-        with self._lock:
-            encoded = self._tokenizer(
-                [mend_text(query)] * len(texts),
-                [mend_text(text) for text in texts],
-                truncation="longest_first",
-                max_length=self.max_tokens,
-            )
+        encoded = self._tokenizer.encode_pairs(query, texts)
         lengths = [len(ids) for ids in encoded["input_ids"]]
         with torch.inference_mode():
             for batch in plan_batches(lengths, TOKEN_BUDGET):
-                with self._lock:
-                    padded = self._tokenizer.pad(
-                        {key: [values[i] for i in batch] for key, values in encoded.items()},
-                        return_tensors="pt",
-                    ).to(self.device)
+                padded = self._tokenizer.pad(encoded, batch, self.device)
                 logits = self._model(**padded).logits.float().cpu().numpy()
                 scores[batch] = (
                     logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
@@ -59,12 +48,7 @@ class CrossEncoder:
 
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
-        unknown = self._tokenizer.unk_token_id
-        with self._lock:
-            ids = self._tokenizer(mend_text(text), add_special_tokens=False)["input_ids"]
-        if unknown is None or not ids:
-            return 0.0
-        return float(ids.count(unknown) / len(ids))
+        return self._tokenizer.unknown_share(text)
 
 
 def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
@@ -73,10 +57,9 @@ def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
     Raises ModelError when it cannot be loaded, or is no reranker (more than two labels, or weights
     without a scoring head, which would be left at random).
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
     where = choose_device(device)
-    tokenizer = load_pretrained(AutoTokenizer, name)
     model, loaded = load_pretrained(
         AutoModelForSequenceClassification, name, output_loading_info=True
     )
@@ -92,7 +75,5 @@ def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
             f"model {name!r} has {model.config.num_labels} labels; a reranker has one (or two): "
             "name a cross-encoder made for ranking"
         )
-    limit = int(getattr(model.config, "max_position_embeddings", 512))
-    return CrossEncoder(
-        name, tokenizer, model, where, min(limit, int(min(tokenizer.model_max_length, 512)))
-    )
+    limit = int(getattr(model.config, "max_position_embeddings", LONGEST))
+    return CrossEncoder(name, load_tokenizer(name, limit), model, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from es_rerank.models.runtime import (
     choose_device,
     find_model,
     load_pretrained,
-    mend_text,
     plan_batches,
 )
+from es_rerank.models.tokenizer import LONGEST, Tokenizer, load_tokenizer
 
 TOKEN_BUDGET = 4096
 
@@ -26,17 +25,16 @@ TOKEN_BUDGET = 4096
 class Embedder:
     """A mean-pooled transformer encoder (Reimers and Gurevych, EMNLP 2019).
 
-    Safe to call from several threads: the tokenizer is guarded by a lock, the model only read.
+    Safe to call from several threads: the tokenizer is behind a lock, the model only read.
     """
 
-    def __init__(self, name: str, tokenizer: Any, model: Any, device: str, max_tokens: int) -> None:
+    def __init__(self, name: str, tokenizer: Tokenizer, model: Any, device: str) -> None:
         self.name = name
         self.device = device
-        self.max_tokens = max_tokens
+        self.max_tokens = tokenizer.max_tokens
         self.dimensions: int = int(model.config.hidden_size)
         self._tokenizer = tokenizer
         self._model = model
-        self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
         """Embed texts. Returns (n, d) float32 with rows of length 1, in the order of `texts`.
@@ -49,13 +47,11 @@ class Embedder:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         if not texts:
             return vectors
-        token_ids = self._tokenize(texts)
+        encoded = self._tokenizer.encode(texts)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
         with torch.inference_mode():
-            for batch in plan_batches([len(ids) for ids in token_ids], token_budget):
-                with self._lock:
-                    padded = self._tokenizer.pad(
-                        {"input_ids": [token_ids[i] for i in batch]}, return_tensors="pt"
-                    ).to(self.device)
+            for batch in plan_batches(lengths, token_budget):
+                padded = self._tokenizer.pad(encoded, batch, self.device)
                 hidden = self._model(**padded).last_hidden_state
                 mask = padded["attention_mask"].unsqueeze(-1).to(hidden.dtype)
                 mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
@@ -64,20 +60,7 @@ class Embedder:
 
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
-        unknown = self._tokenizer.unk_token_id
-        with self._lock:
-            ids = self._tokenizer(mend_text(text), add_special_tokens=False)["input_ids"]
-        if unknown is None or not ids:
-            return 0.0
-        return float(ids.count(unknown) / len(ids))
-
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        with self._lock:
-            encoded = self._tokenizer(
-                [mend_text(text) for text in texts], truncation=True, max_length=self.max_tokens
-            )
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        return self._tokenizer.unknown_share(text)
 
 
 def load_embedder(name: str = BUNDLED, device: str = "auto") -> Embedder:
@@ -85,16 +68,12 @@ def load_embedder(name: str = BUNDLED, device: str = "auto") -> Embedder:
 
     Raises ModelError when the model cannot be found or read.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     where = choose_device(device)
-    tokenizer = load_pretrained(AutoTokenizer, name)
     model = load_pretrained(AutoModel, name).eval().to(where)
-    limit = min(
-        int(getattr(model.config, "max_position_embeddings", 512)),
-        int(min(tokenizer.model_max_length, 512)),
-    )
+    limit = int(getattr(model.config, "max_position_embeddings", LONGEST))
     sentence_config = Path(find_model(name)) / "sentence_bert_config.json"
     if sentence_config.is_file():
         limit = min(limit, json.loads(sentence_config.read_text()).get("max_seq_length") or limit)
-    return Embedder(name, tokenizer, model, where, limit)
+    return Embedder(name, load_tokenizer(name, limit), model, where)

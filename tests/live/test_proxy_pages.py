@@ -92,17 +92,18 @@ EXTRAS = st.sampled_from(
 )
 
 
-@PROPERTY
-@given(
-    query=st.sampled_from(QUERIES),
-    block=BLOCKS,
-    extra=EXTRAS,
-    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4).filter(
+PAGES: dict[str, Any] = {
+    "query": st.sampled_from(QUERIES),
+    "block": BLOCKS,
+    "extra": EXTRAS,
+    "sizes": st.lists(st.integers(1, 60), min_size=1, max_size=4).filter(
         lambda s: sum(s) > 12 * len(s)
     ),
-    in_url=st.booleans(),
-)
-def test_pages_are_the_engines_hits_each_once(
+    "in_url": st.booleans(),
+}
+
+
+def check_pages(
     stand: Stand,
     query: dict[str, Any],
     block: dict[str, Any],
@@ -157,6 +158,20 @@ def test_pages_are_the_engines_hits_each_once(
         assert hit.get("_source") == before.get("_source")
         assert hit.get("fields") == before.get("fields")
         assert [*hit] == [*before]
+
+
+@PROPERTY
+@given(**PAGES)
+def test_pages_are_the_engines_hits_each_once(stand: Stand, **drawn: Any) -> None:
+    check_pages(stand, **drawn)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@settings(PROPERTY, max_examples=1000, derandomize=False)
+@given(**PAGES)
+def test_pages_are_the_engines_hits_each_once_a_thousand_times(stand: Stand, **drawn: Any) -> None:
+    check_pages(stand, **drawn)
 
 
 def test_reranking_changes_the_order_at_all(stand: Stand) -> None:

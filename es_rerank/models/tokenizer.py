@@ -1,0 +1,62 @@
+"""Texts to token ids and padded batches, from several threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from es_rerank.models.runtime import load_pretrained, mend_text
+
+LONGEST = 512
+"""Tokens read of a text at most, where the model would take more."""
+
+
+class Tokenizer:
+    """A Hugging Face tokenizer behind a lock: its fast kind must not be used by two at once."""
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self.max_tokens = min(max_tokens, int(min(tokenizer.model_max_length, LONGEST)))
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """The token ids of each text and what else the model wants, cut at `max_tokens`."""
+        with self._lock:
+            encoded = self._tokenizer(
+                [mend_text(text) for text in texts], truncation=True, max_length=self.max_tokens
+            )
+        return dict(encoded)
+
+    def encode_pairs(self, query: str, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """The same for the query with each text; the longer of the two is cut first."""
+        with self._lock:
+            encoded = self._tokenizer(
+                [mend_text(query)] * len(texts),
+                [mend_text(text) for text in texts],
+                truncation="longest_first",
+                max_length=self.max_tokens,
+            )
+        return dict(encoded)
+
+    def pad(self, encoded: Mapping[str, list[list[int]]], rows: Sequence[int], device: str) -> Any:
+        """The chosen rows as tensors of one length, on the device."""
+        chosen = {key: [values[i] for i in rows] for key, values in encoded.items()}
+        with self._lock:
+            return self._tokenizer.pad(chosen, return_tensors="pt").to(device)
+
+    def unknown_share(self, text: str) -> float:
+        """The share of the text's tokens that are unknown, 0 to 1."""
+        unknown = self._tokenizer.unk_token_id
+        with self._lock:
+            ids = self._tokenizer(mend_text(text), add_special_tokens=False)["input_ids"]
+        if unknown is None or not ids:
+            return 0.0
+        return float(ids.count(unknown) / len(ids))
+
+
+def load_tokenizer(name: str, max_tokens: int) -> Tokenizer:
+    """Load a model's tokenizer. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    return Tokenizer(load_pretrained(AutoTokenizer, name), max_tokens)
