@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from es_rerank import telemetry
@@ -60,10 +61,19 @@ class Ranker:
         """Let the worker go; what it does now is finished, what waits is not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the scorer reads texts even where vectors are stored."""
+        return self._settings.kind != "bi-encoder"
+
     async def rank(
-        self, query: str | None, candidates: Candidates, options: RankingOptions, timeout_s: float
+        self,
+        query: str | None,
+        gather: Callable[[], Candidates],
+        options: RankingOptions,
+        timeout_s: float,
     ) -> Ranking:
-        """Rank a window within `timeout_s`.
+        """Rank a window, which `gather` reads on the worker's thread as well, within `timeout_s`.
 
         Raises TimeoutError, OverloadedError, NotReadyError, or whatever the scorer raises. A job
         that is over time and not begun is dropped; one that has begun fills the caches.
@@ -74,7 +84,8 @@ class Ranker:
             raise OverloadedError
         self._waiting += 1
         telemetry.WAITING.set(self._waiting)
-        job = self._pool.submit(rank, query, candidates, options, self._scorer, self._vectors)
+        scorer, vectors = self._scorer, self._vectors
+        job = self._pool.submit(lambda: rank(query, gather(), options, scorer, vectors))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
         finally:

@@ -6,11 +6,10 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import aiohttp
-import msgspec
-import numpy as np
 
 from es_rerank import telemetry
 from es_rerank.cluster.fields import IndexFields
@@ -55,9 +54,9 @@ from es_rerank.proxy.request import (
     write_request,
 )
 from es_rerank.proxy.upstream import Answer, AnswerTooLargeError, Upstream
-from es_rerank.ranking.candidate import Candidates, band_prices
+from es_rerank.proxy.window import gather
+from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking
-from es_rerank.ranking.vectors import decode_codes
 
 MARK = b"x-es-rerank"
 MIN_HITS = 2
@@ -267,9 +266,8 @@ class SearchHandler:
             return None, "skipped", "few-hits"
         timeout_s = search.options.timeout_s
         try:
-            candidates = gather(hits, search.fields, search.options, self._dimensions())
             ranking = await self._ranker.rank(
-                search.query, candidates, search.options.ranking, timeout_s
+                search.query, partial(self._gather, hits, search), search.options.ranking, timeout_s
             )
         except TimeoutError:
             reason = "deadline"
@@ -286,37 +284,15 @@ class SearchHandler:
         telemetry.FALLBACKS.labels(reason).inc()
         return None, "fallback", reason
 
-    def _dimensions(self) -> int:
+    def _gather(self, hits: Sequence[splice.RawHit], search: Search) -> Candidates:
         cache = self._ranker.embedder
-        return 0 if cache is None else cache.encoder.dimensions
-
-
-def gather(
-    hits: Sequence[Mapping[str, msgspec.Raw]],
-    fields: IndexFields,
-    options: SearchOptions,
-    dimensions: int,
-) -> Candidates:
-    """Turn hits into candidates: scores, texts, vectors, attributes."""
-    documents = [splice.read_document(hit) for hit in hits]
-    names = dict.fromkeys([*fields.attributes, *(cap.field for cap in options.ranking.crowding)])
-    attributes: dict[str, list[str | None]] = {
-        name: [splice.read_attribute(document, name) for document in documents] for name in names
-    }
-    if fields.price is not None:
-        prices = [splice.read_price(document, fields.price) for document in documents]
-        attributes["price band"] = band_prices(prices)
-    vectors = present = None
-    if fields.code is not None and dimensions:
-        codes = [splice.read_code(hit, fields.code) for hit in hits]
-        vectors, present = decode_codes(codes, dimensions)
-    return Candidates(
-        first_stage=np.array([splice.read_score(hit) for hit in hits]),
-        texts=[splice.read_candidate_text(document, fields.text) for document in documents],
-        vectors=vectors,
-        has_vector=present,
-        attributes=attributes,
-    )
+        return gather(
+            hits,
+            search.fields,
+            [cap.field for cap in search.options.ranking.crowding],
+            0 if cache is None else cache.encoder.dimensions,
+            self._ranker.reads_texts,
+        )
 
 
 def skipped(reason: str, clamped: Sequence[str] = ()) -> list[Header]:

@@ -12,11 +12,13 @@ from typing import Any
 
 import msgspec
 
-from es_rerank.cluster.document import document_text, join_texts, read_values
 from es_rerank.proxy.request import Additions
 
 RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+RawHit = Mapping[str, msgspec.Raw]
 
 
 class AnswerError(Exception):
@@ -41,58 +43,6 @@ def read_answer(body: bytes) -> SearchAnswer:
     except (msgspec.DecodeError, RecursionError, KeyError) as error:
         raise AnswerError(str(error)) from None
     return SearchAnswer(whole, hits_object, hits)
-
-
-def read_score(hit: Mapping[str, msgspec.Raw]) -> float:
-    """A hit's `_score`; 0 when it is null."""
-    raw = hit.get("_score")
-    value = None if raw is None else msgspec.json.decode(raw)
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def read_code(hit: Mapping[str, msgspec.Raw], code: str) -> str | None:
-    """A hit's stored vector code, base64."""
-    values = read_object(hit, "fields").get(code)
-    value = values[0] if isinstance(values, list) and values else None
-    return value if isinstance(value, str) else None
-
-
-def read_document(hit: Mapping[str, msgspec.Raw]) -> Mapping[str, Any]:
-    """What a hit shows of its document: `_source`, and where that is silent, `fields`."""
-    source = read_object(hit, "_source")
-    fields = read_object(hit, "fields")
-    return {**fields, **source} if fields else source
-
-
-def read_object(hit: Mapping[str, msgspec.Raw], name: str) -> dict[str, Any]:
-    """One of a hit's objects, decoded; empty where it is absent or cannot be read."""
-    if name not in hit:
-        return {}
-    try:
-        value = msgspec.json.decode(hit[name])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def read_candidate_text(document: Mapping[str, Any], text_fields: Sequence[str]) -> str | None:
-    """The text that the model reads; None when the document shows none of the fields."""
-    return document_text(document, text_fields) or None
-
-
-def read_attribute(document: Mapping[str, Any], path: str) -> str | None:
-    """An attribute's value as one string, several joined."""
-    return join_texts([str(value) for value in read_values(document, path)]).casefold() or None
-
-
-def read_price(document: Mapping[str, Any], path: str) -> float | None:
-    """A price, the first where there are several; None when it is no number."""
-    for value in read_values(document, path):
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return None
-    return None
 
 
 def place_hits(

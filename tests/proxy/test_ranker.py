@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def run(
 
 def test_windows_are_ranked() -> None:
     async def job(ranker: Ranker) -> Ranking:
-        return await ranker.rank("q", candidates(["1", "3", "2"]), OPTIONS, 5)
+        return await ranker.rank("q", partial(candidates, ["1", "3", "2"]), OPTIONS, 5)
 
     ranking = run(lambda _, text: float(text) ** 3, job)
     assert isinstance(ranking, Ranking)
@@ -64,7 +65,7 @@ def test_a_job_over_time_that_was_not_begun_is_dropped() -> None:
 
     async def job(ranker: Ranker) -> list[object]:
         jobs = [
-            asyncio.create_task(ranker.rank("q", candidates([name, name]), OPTIONS, wait))
+            asyncio.create_task(ranker.rank("q", partial(candidates, [name, name]), OPTIONS, wait))
             for name, wait in (("first", 5.0), ("second", 0.1))
         ]
         began = time.monotonic()
@@ -81,9 +82,9 @@ def test_a_job_over_time_that_was_not_begun_is_dropped() -> None:
 
 def test_the_queue_is_bounded_and_drains() -> None:
     async def job(ranker: Ranker) -> list[object]:
-        many = [ranker.rank("q", candidates(["a", "b"]), OPTIONS, 5) for _ in range(5)]
+        many = [ranker.rank("q", partial(candidates, ["a", "b"]), OPTIONS, 5) for _ in range(5)]
         first = await asyncio.gather(*many, return_exceptions=True)
-        return [*first, await ranker.rank("q", candidates(["a", "b"]), OPTIONS, 5)]
+        return [*first, await ranker.rank("q", partial(candidates, ["a", "b"]), OPTIONS, 5)]
 
     results = run(lambda *_: 1.0, job, max_waiting=2)
     assert isinstance(results, list)
@@ -94,7 +95,7 @@ def test_without_a_model_there_is_no_ranking() -> None:
     ranker = Ranker(ModelSettings(name="some-model"), 8)
     assert (ranker.ready, ranker.model, ranker.embedder) == (False, "some-model", None)
     with pytest.raises(NotReadyError):
-        asyncio.run(ranker.rank("q", candidates(["a"]), OPTIONS, 1))
+        asyncio.run(ranker.rank("q", partial(candidates, ["a"]), OPTIONS, 1))
 
 
 @pytest.mark.parametrize(

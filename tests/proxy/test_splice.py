@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,12 +15,6 @@ from es_rerank.proxy.splice import (
     SearchAnswer,
     place_hits,
     read_answer,
-    read_attribute,
-    read_candidate_text,
-    read_code,
-    read_document,
-    read_price,
-    read_score,
     write_answer,
 )
 
@@ -139,38 +132,3 @@ def test_answers_keep_their_other_parts() -> None:
 def test_what_is_no_answer_is_told(body: bytes) -> None:
     with pytest.raises(AnswerError):
         read_answer(body)
-
-
-def test_hits_are_read() -> None:
-    assert read_score(raw_hit('{"_score":1.5}')) == 1.5
-    assert read_score(raw_hit('{"_score":null}')) == read_score({}) == 0.0
-    assert read_code(raw_hit('{"fields":{"c":["QUJD"]}}'), "c") == "QUJD"
-    for odd in ('{"fields":{"c":[]}}', '{"fields":{"c":[1]}}', "{}", '{"fields":null}'):
-        assert read_code(raw_hit(odd), "c") is None
-    shown = read_document(raw_hit('{"_source":{"a":1},"fields":{"a":[2],"b":[3]}}'))
-    assert shown == {"a": 1, "b": [3]}
-    assert read_document({}) == {}
-
-
-@pytest.mark.parametrize(
-    ("document", "text", "brand", "price"),
-    [
-        ({"title": "Red", "brand": "Acme", "price": 3}, "Red", "acme", 3.0),
-        (
-            {"title": ["Red", "Shoe"], "brand": ["A", "B"], "price": ["4.5"]},
-            "Red, Shoe",
-            "a. b",
-            4.5,
-        ),
-        ({"title": "", "brand": "", "price": "cheap"}, None, None, None),
-        ({"title": None}, None, None, None),
-        ({}, None, None, None),
-        ({"title": {"en": "Red"}, "brand": 7, "price": [{"x": 1}]}, None, "7", None),
-    ],
-)
-def test_documents_are_read(
-    document: dict[str, Any], text: str | None, brand: str | None, price: float | None
-) -> None:
-    assert read_candidate_text(document, ["title"]) == text
-    assert read_attribute(document, "brand") == brand
-    assert read_price(document, "price") == price
