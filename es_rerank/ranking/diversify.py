@@ -35,13 +35,16 @@ class Kernel:
     S_ij = v · (1 + cos_ij) / 2 + Σ_a w_a · [value_a(i) = value_a(j)], with v + Σ w_a = 1. Each term
     is positive semi-definite with a diagonal of 1, hence so is S. A candidate that lacks the vector
     or the value agrees with no other in that term.
+
+    vectors: (n, d) unit rows. codes: (m, n), a number per value of each attribute. code_weights:
+    (m,). has_vector: (n,) bool, None when every row counts.
     """
 
     size: int
     vectors: NDArray[np.float64]
     vector_weight: float = 0.0
-    codes: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    code_weights: Mapping[str, float] = field(default_factory=dict)
+    codes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    code_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     has_vector: NDArray[np.bool_] | None = None
 
     def row(self, i: int) -> NDArray[np.float64]:
@@ -53,8 +56,8 @@ class Kernel:
             if self.has_vector is not None:
                 term = np.where(self.has_vector & self.has_vector[i], term, 0.0)
             similarity += self.vector_weight * term
-        for name, codes in self.codes.items():
-            similarity += self.code_weights[name] * (codes == codes[i])
+        if len(self.codes):
+            similarity += self.code_weights @ (self.codes == self.codes[:, i : i + 1])
         similarity[i] = 1.0
         return similarity
 
@@ -81,8 +84,8 @@ def build_kernel(
         size=size,
         vectors=np.zeros((size, 1)) if vectors is None else np.asarray(vectors, dtype=np.float64),
         vector_weight=vector_share / total,
-        codes={name: number_values(values) for name, values in shown.items()},
-        code_weights=dict.fromkeys(shown, each),
+        codes=np.array([number_values(values) for values in shown.values()], dtype=np.int64),
+        code_weights=np.full(len(shown), each),
         has_vector=has_vector,
     )
 
@@ -114,19 +117,19 @@ def greedy_map(
     places = n if limit is None else min(limit, n)
     variance = np.ones(n)
     factors = np.zeros((places, n))
-    taken = np.zeros(n, dtype=np.bool_)
     order: list[int] = []
     while len(order) < places:
-        open_ = ~taken & (variance > FLOOR)
-        if not open_.any():
-            break
-        gain = np.where(open_, pull + np.log(np.where(open_, variance, 1.0)), -np.inf)
+        gain = pull + np.log(np.maximum(variance, FLOOR))
+        gain[variance <= FLOOR] = -np.inf
         best = int(np.argmax(gain))
+        if gain[best] == -np.inf:
+            break
         k = len(order)
         order.append(best)
-        taken[best] = True
-        step = kernel.row(best) - factors[:k].T @ factors[:k, best]
+        step = kernel.row(best) - factors[:k, best] @ factors[:k]
         factors[k] = step / np.sqrt(variance[best])
-        variance = variance - factors[k] ** 2
-    rest = [int(i) for i in by_relevance if not taken[i]]
+        variance -= factors[k] ** 2
+        variance[best] = 0.0  # taken
+    taken = set(order)
+    rest = [int(i) for i in by_relevance if int(i) not in taken]
     return np.array(order + rest, dtype=np.int64)
