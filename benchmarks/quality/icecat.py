@@ -9,7 +9,7 @@ measuring only: nothing is tuned on them. docs/benchmarks.md says what each row 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
+from benchmarks.quality.judging import (
+    Embed,
+    Values,
+    embed,
+    embed_shown,
+    paired_rows,
+    require_applied,
+    with_block,
+)
 from benchmarks.stack import icecat_folder, proxy
 from es_rerank.datasets import icecat
 from es_rerank.demo.shops import load_icecat
 from es_rerank.demo.stack import Stack, open_stack
 from es_rerank.errors import EsRerankError
-from es_rerank.evaluation.compare import bootstrap_interval, compare
+from es_rerank.evaluation.compare import bootstrap_interval
 from es_rerank.evaluation.measures import (
     alpha_ndcg_by_query,
     distinct,
@@ -35,7 +44,6 @@ from es_rerank.evaluation.runs import Answer, Endpoint, collect, rankings
 
 K = 10
 WINDOW = 100
-PATIENCE_MS = 10_000  # a search that falls back to the engine's order must not be measured
 REPETITIONS = 5
 SEED = 20
 ENGINE = "engine order"
@@ -46,15 +54,11 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
     "reranked + DPP, cosine only": {"similarity": {"vector": 1, "attributes": 0}},
 }
 TIMED = ("reranked", "reranked + DPP")
-MEAN = "ours, the mean over queries, bootstrap 95 %"
-DIFFERENCE = "ours - theirs, the mean over queries, paired bootstrap 95 %"
 MEDIAN = "ours, the median over queries of each query's median, bootstrap 95 %"
 
 Qrels = Mapping[str, Mapping[str, int]]
 Rankings = Mapping[str, Sequence[str]]
 Products = Mapping[str, Mapping[str, Any]]
-Values = Mapping[str, float]  # by query
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -154,54 +158,16 @@ def pool_body(
     return with_block(body, block, max(WINDOW, len(documents)))
 
 
-def with_block(
-    body: Mapping[str, Any], block: Mapping[str, Any] | None, window: int = WINDOW
-) -> dict[str, Any]:
-    """The body with our options; None leaves it to the engine."""
-    if block is None:
-        return dict(body)
-    ours = {"rank_window_size": window, "timeout_ms": PATIENCE_MS, **block}
-    return {**body, "ext": {"es_rerank": ours}}
-
-
-def require_applied(answers: Mapping[str, Answer]) -> None:
-    """Raise EsRerankError where the proxy gave back the engine's order of more than one hit."""
-    for query, answer in answers.items():
-        if len(answer.ids) > 1 and not answer.outcome.startswith("applied"):
-            raise EsRerankError(
-                f"The proxy did not rerank {query!r} ({answer.outcome or 'no X-Es-Rerank header'}),"
-                " so there is nothing to measure."
-            )
-
-
 def quality_rows(
     runs: Mapping[str, Run], qrels: Qrels, products: Products, embed: Embed
 ) -> list[Row]:
     """A row per run and measure; the rival is the engine's order."""
-    vectors = embed_top(runs, products, embed)
-    measured = {name: measure(run, qrels, products, vectors) for name, run in runs.items()}
-    rows = []
-    for name, measures in measured.items():
-        for what, values in measures.items():
-            found = compare(values, measured[ENGINE][what])
-            if name == ENGINE:
-                finite = [value for value in values.values() if np.isfinite(value)]
-                spread = Spread(*bootstrap_interval(finite), MEAN)
-            else:
-                spread = Spread(found.low, found.high, DIFFERENCE)
-            rows.append(
-                compare_row(
-                    f"{name} | {what}",
-                    ours=found.ours,
-                    rival=ENGINE,
-                    theirs=found.theirs,
-                    unit=what.rpartition(" | ")[2],
-                    better="higher",
-                    n=found.n,
-                    spread=spread,
-                )
-            )
-    return rows
+    tops = [ids[:K] for run in runs.values() for ids in run.catalogue.values()]
+    texts = {key: icecat.embedding_text(product) for key, product in products.items()}
+    vectors = embed_shown(tops, texts, embed)
+    return paired_rows(
+        {name: measure(run, qrels, products, vectors) for name, run in runs.items()}, ENGINE
+    )
 
 
 def measure(
@@ -224,24 +190,6 @@ def measure(
             for query, top in tops.items()
         },
     }
-
-
-def embed_top(
-    runs: Mapping[str, Run], products: Products, embed: Embed
-) -> dict[str, NDArray[np.float32]]:
-    """The vectors of all products in any run's first K, for ILD."""
-    keys = sorted(
-        {key for run in runs.values() for ids in run.catalogue.values() for key in ids[:K]}
-    )
-    vectors = embed([icecat.embedding_text(products[key]) for key in keys])
-    return dict(zip(keys, vectors, strict=True))
-
-
-def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """MiniLM vectors, (n, 384)."""
-    from es_rerank.models.embedder import load_embedder
-
-    return load_embedder().encode(texts)
 
 
 def time_rows(stack: Stack, proxy_url: str, queries: Sequence[str], repetitions: int) -> list[Row]:

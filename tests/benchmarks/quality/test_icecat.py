@@ -20,8 +20,8 @@ from benchmarks.quality.icecat import (
     catalogue_body,
     pool_body,
     quality_rows,
-    require_applied,
 )
+from benchmarks.quality.judging import require_applied
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.runs import Answer
 
