@@ -6,11 +6,14 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test check soak prerequisites
+.PHONY: help install demo test check soak prerequisites
+
+help:
+	@echo "make install   set up .venv"; echo "make demo      a real OpenSearch, before and after"; echo "make test      everything, on real engines"; echo "make check     lint, types, import layers"; echo "make soak      the long tests"
 
 prerequisites:
 	@command -v $(PYTHON) >/dev/null || { echo "es-rerank needs Python 3.11 or newer; none was found as '$(PYTHON)'. Install it, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "es-rerank needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name a newer one: make PYTHON=/path/to/python3 ..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "es-rerank needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 | head -n 1). Name a newer one: make PYTHON=/path/to/python3 ..."; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments: install its venv module (Debian and Ubuntu: apt-get install python3-venv)."; exit 2; }
 	@command -v mvn >/dev/null || { echo "es-rerank fetches its local engines with Maven, and no 'mvn' was found. Install it (Debian and Ubuntu: apt-get install maven; macOS: brew install maven)."; exit 2; }
 

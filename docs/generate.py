@@ -92,6 +92,11 @@ Data go to stdout; messages, questions and progress to stderr. `-h` and `--help`
 command. Settings that no flag names: [configuration](configuration.md). Codes that scripts can
 rely on: [exit codes](#exit-codes).
 
+`--json` prints one object whose keys are kept: `try` gives `query`, `index`, `fields`, and `before`
+and `after`, each with the engine-shaped `hits`, their `total` and the header's `mark`; `demo`
+gives `queries`, each with `query`, `before`, `after` (`hits` of `id`, `title`, `brand`, `price`;
+`ndcg10`, `ild10`, `brands10`) and `added_ms`, and `means` of the same measures.
+
 To complete words with the Tab key, put `eval "$(es-rerank completion bash)"` into `~/.bashrc`; zsh
 and fish likewise.
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -100,6 +100,16 @@ class RerankSettings(Section):
     price_field: str | None = Field(None, description="Price field; found when not given.")
     diversify: DiversifySettings = Field(default_factory=DiversifySettings)
 
+    @model_validator(mode="after")
+    def _within_maximum(self) -> RerankSettings:
+        for name in ("rank_window_size", "timeout_ms"):
+            value, maximum = getattr(self, name), getattr(self, f"max_{name}")
+            if value > maximum:
+                raise ValueError(
+                    f"{name} = {value} is above max_{name} = {maximum}: raise that too"
+                )
+        return self
+
 
 class IndexSettings(Section):
     """Settings of the indices whose name matches; what is not given follows [rerank]."""
@@ -123,6 +133,12 @@ class ModelSettings(Section):
     embedder: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the embedder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all if unset.")
+
+    @model_validator(mode="after")
+    def _remote_has_url(self) -> ModelSettings:
+        if self.kind == "remote" and self.url is None:
+            raise ValueError("kind = 'remote' needs the server's address: set model.url")
+        return self
 
 
 class TelemetrySettings(Section):

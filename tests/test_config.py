@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -310,3 +311,18 @@ def test_any_value_in_the_environment_is_read_or_explained(value: str) -> None:
             assert str(error)
         finally:
             del os.environ[variable]
+
+
+@pytest.mark.parametrize(
+    ("tables", "complaint"),
+    [
+        ({"model": {"kind": "remote"}}, "set model.url"),
+        ({"rerank": {"rank_window_size": 5000}}, "above max_rank_window_size"),
+        ({"rerank": {"timeout_ms": 100_000}}, "above max_timeout_ms"),
+    ],
+)
+def test_settings_that_cannot_work_together_are_refused(
+    tables: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load_settings(None, tables)

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 
 from es_rerank.cli.output import json_option
 from es_rerank.config import load_settings
+
+if TYPE_CHECKING:
+    from es_rerank.demo.shops import Shop
+    from es_rerank.demo.stack import Stack
 
 
 @click.command()
@@ -75,22 +79,21 @@ def command(
                 else:
                     print_showings(make_console(), showings, stack.engine)
                 if not once:
-                    text = next(iter(shop.queries.values()))
-                    click.echo(describe_addresses(proxy, stack.enriched, stack.url, text), err=True)
+                    click.echo(describe_addresses(proxy, stack, shop), err=True)
                     wait_for_interrupt()
 
 
-def describe_addresses(proxy: str, index: str, engine: str, text: str) -> str:
-    """Where to look next."""
-    body = json.dumps(
-        {"query": {"multi_match": {"query": text, "fields": ["title", "description"]}}},
-        ensure_ascii=False,
-    )
+def describe_addresses(proxy: str, stack: Stack, shop: Shop) -> str:
+    """Where to look next: the first query as a curl line, and the compare page."""
+    text = next(iter(shop.queries.values()))
+    shown = {"query": shop.query(text), "_source": ["title", "brand", shop.price]}
+    body = json.dumps(shown, ensure_ascii=False)
+    page = urlencode({"index": stack.enriched, "q": text, "fields": ",".join(shop.fields)})
     return (
-        f"\nSearch it yourself (the same without es-rerank: {engine}/{index}-plain):\n"
-        f"  curl -s -D- '{proxy}/{index}/_search?pretty' "
+        f"\nSearch it yourself (the same without es-rerank: {stack.url}/{stack.plain}):\n"
+        f"  curl -s -D- '{proxy}/{stack.enriched}/_search?pretty' "
         f"-H 'content-type: application/json' -d '{body}'\n"
-        f"Compare in the browser:\n  {proxy}/_es_rerank/compare?index={index}&q={quote(text)}\n"
+        f"Compare in the browser:\n  {proxy}/_es_rerank/compare?{page}\n"
         "Ctrl-C ends the proxy and the engine."
     )
 

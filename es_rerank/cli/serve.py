@@ -26,9 +26,9 @@ def command(ctx: click.Context, upstream: str | None, host: str | None, port: in
     )
     level = "debug" if ctx.obj["verbose"] else settings.telemetry.log_level
     configure_logging("error" if ctx.obj["quiet"] else level, settings.telemetry.log_format)
-    get_logger().info(
-        "es-rerank listens",
-        address=f"http://{settings.proxy.host}:{settings.proxy.port}",
-        compare=f"http://{settings.proxy.host}:{settings.proxy.port}/_es_rerank/compare",
-    )
-    serve(settings)
+
+    def tell(address: str) -> None:
+        compare = f"{address}/_es_rerank/compare"
+        get_logger().info("es-rerank listens", address=address, compare=compare)
+
+    serve(settings, tell)

@@ -83,7 +83,7 @@ def find_text_fields(settings: Settings, index: str, named: tuple[str, ...]) -> 
     Raises ClusterError when the cluster or index cannot be read, ConfigError when none is found.
     """
     from es_rerank.cluster.client import connect_upstream, quote
-    from es_rerank.cluster.fields import find_fields, merge_fields
+    from es_rerank.cluster.fields import find_fields, has_field, merge_fields
 
     client = connect_upstream(settings.upstream)
     try:
@@ -95,6 +95,9 @@ def find_text_fields(settings: Settings, index: str, named: tuple[str, ...]) -> 
             f"there is no index {index!r} at {settings.upstream.url}: check the name "
             f"(curl '{settings.upstream.url}/_cat/indices?v' lists them)"
         )
+    for name in named:
+        if not any(has_field(entry["mappings"], name.split("^")[0]) for entry in mappings.values()):
+            raise ConfigError(f"{index} has no field {name!r} in its mapping")
     found = merge_fields([find_fields(entry["mappings"]) for entry in mappings.values()])
     fields = list(named) or list(found.text)
     if not fields:
@@ -134,6 +137,9 @@ def print_lists(before: dict[str, Any], after: dict[str, Any], fields: list[str]
     from rich.markup import escape
     from rich.table import Table
 
+    if not before["hits"]:
+        click.echo(f"No hits in {', '.join(fields)}.")
+        return
     table = Table(box=None, expand=True, padding=(0, 1))
     table.add_column("", justify="right", style="dim")
     table.add_column("before", ratio=1, no_wrap=True, overflow="ellipsis")

@@ -105,6 +105,8 @@ def describe(problem: Any) -> str:
     """One problem in words."""
     path = [str(part) for part in problem["loc"]]
     dotted = ".".join(path)
+    if problem["type"] == "model_type":
+        return f"[es_rerank] {f'[{dotted}] ' if path else ''}must be an object"
     if problem["type"] != "extra_forbidden":
         return f"[es_rerank] {f'[{dotted}] ' if path else ''}{problem['msg']}"
     if path[-1] in {"lambda", "lambda_mult"}:

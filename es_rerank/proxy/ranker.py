@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,16 @@ from es_rerank.errors import ConfigError
 from es_rerank.models.embedder import load_embedder
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions, rank
-from es_rerank.ranking.score import BiEncoderScorer, PairScorer, Scorer, VectorCache
+from es_rerank.ranking.score import (
+    BiEncoderScorer,
+    PairScorer,
+    Scorer,
+    TooSlowError,
+    VectorCache,
+)
+
+MAX_EMBEDDING = 4
+"""Windows waiting to be embedded in the background at most."""
 
 
 class OverloadedError(Exception):
@@ -34,6 +44,8 @@ class Ranker:
         self._scorer: Scorer | None = None
         self._vectors: VectorCache | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ranker")
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
+        self._embedding = 0
 
     @property
     def ready(self) -> bool:
@@ -60,6 +72,7 @@ class Ranker:
     def close(self) -> None:
         """Let the worker go; what it does now is finished, what waits is not begun."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._background.shutdown(wait=False, cancel_futures=True)
 
     @property
     def reads_texts(self) -> bool:
@@ -76,7 +89,9 @@ class Ranker:
         """Rank a window, which `gather` reads on the worker's thread as well, within `timeout_s`.
 
         Raises TimeoutError, OverloadedError, NotReadyError, or whatever the scorer raises. A job
-        that is over time and not begun is dropped; one that has begun fills the caches.
+        that is over time and not begun is dropped; one that has begun fills the caches. When texts
+        without a stored vector would take longer to embed than there is time, TimeoutError comes at
+        once, and they are embedded in the background for the searches to come.
         """
         if self._scorer is None:
             raise NotReadyError(self.error or "the model is being loaded")
@@ -85,13 +100,36 @@ class Ranker:
         self._waiting += 1
         telemetry.WAITING.set(self._waiting)
         scorer, vectors = self._scorer, self._vectors
-        job = self._pool.submit(lambda: rank(query, gather(), options, scorer, vectors))
+        deadline = time.monotonic() + timeout_s
+
+        def work() -> Ranking:
+            candidates = gather()
+            left_s = deadline - time.monotonic()
+            return rank(query, candidates, options, scorer, vectors, left_s)
+
+        job = self._pool.submit(work)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
+        except TooSlowError as error:
+            self._embed_later(error)
+            raise TimeoutError(str(error)) from error
         finally:
             job.cancel()
             self._waiting -= 1
             telemetry.WAITING.set(self._waiting)
+
+    def _embed_later(self, work: TooSlowError) -> None:
+        """Embed texts when nobody waits; not when enough of that is already to be done."""
+        if self._vectors is None or self._embedding >= MAX_EMBEDDING:
+            return
+        vectors = self._vectors
+        self._embedding += 1
+        loop = asyncio.get_running_loop()
+
+        def finish(_: object) -> None:
+            self._embedding -= 1
+
+        loop.run_in_executor(self._background, vectors.encode, work.texts).add_done_callback(finish)
 
 
 def load(settings: ModelSettings) -> tuple[Scorer, VectorCache | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,6 +62,11 @@ from es_rerank.ranking.pipeline import Ranking
 MARK = b"x-es-rerank"
 MIN_HITS = 2
 REFUSED_BY_SHARDS = b"illegal_argument_exception"
+WARN_EVERY_S = 60.0
+MENDS = {
+    "deadline": "store vectors with `es-rerank reindex`, raise rerank.timeout_ms, or use a GPU",
+    "overloaded": "run more proxies, or raise rerank.max_waiting",
+}
 log = telemetry.get_logger()
 
 
@@ -87,6 +93,8 @@ class SearchHandler:
         self._upstream = upstream
         self._catalog = catalog
         self._ranker = ranker
+        self._fallen: Counter[str] = Counter()
+        self._quiet_until: dict[str, float] = {}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, index: bytes) -> str:
         """Answer one search. Returns the outcome: applied, skipped, fallback or error."""
@@ -282,7 +290,22 @@ class SearchHandler:
         else:
             return ranking, "applied", ",".join(ranking.notes) or None
         telemetry.FALLBACKS.labels(reason).inc()
+        self._warn(reason)
         return None, "fallback", reason
+
+    def _warn(self, reason: str) -> None:
+        """Log fallbacks, a line a minute at most for each reason."""
+        self._fallen[reason] += 1
+        now = time.monotonic()
+        if now < self._quiet_until.get(reason, 0.0):
+            return
+        self._quiet_until[reason] = now + WARN_EVERY_S
+        log.warning(
+            "searches kept the engine's order",
+            reason=reason,
+            searches=self._fallen.pop(reason),
+            mend=MENDS.get(reason, "see docs/reference/proxy.md"),
+        )
 
     def _gather(self, hits: Sequence[splice.RawHit], search: Search) -> Candidates:
         cache = self._ranker.embedder

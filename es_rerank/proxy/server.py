@@ -7,7 +7,7 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -92,10 +92,16 @@ def make_server(app: ProxyApp) -> uvicorn.Server:
     )
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it; requests under way are finished."""
+def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until a signal ends it; requests under way are finished.
+
+    `on_listening` is told the address once it is taken. Raises ConfigError.
+    """
+    app = ProxyApp(settings)
     bound = listen(settings.proxy.host, settings.proxy.port)
-    make_server(ProxyApp(settings)).run(sockets=[bound])
+    host, port = bound.getsockname()[:2]
+    on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    make_server(app).run(sockets=[bound])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from es_rerank.ranking.blend import Weights, blend
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap, demote
 from es_rerank.ranking.diversify import KernelWeights, build_kernel, greedy_map
-from es_rerank.ranking.score import Scorer, VectorCache, fill_vectors
+from es_rerank.ranking.score import BiEncoderScorer, Scorer, VectorCache, fill_vectors
 
 UNKNOWN_LIMIT = 0.3
 """Share of unknown tokens in the query above which the model's opinion is not asked."""
@@ -52,13 +52,15 @@ def rank(
     options: RankingOptions,
     scorer: Scorer,
     vectors: VectorCache | None = None,
+    budget_s: float | None = None,
 ) -> Ranking:
     """Rank a window. Returns an order that is a permutation of 0..n-1.
 
     Without query text, or when the model's tokenizer does not know the query's words, the model is
     not asked: the first-stage order and diversity remain. A candidate without text keeps the place
     the engine gave it. `vectors` embeds documents that carry no stored vector, for the kernel; not
-    so when the query's words are unknown, since then the documents' are too.
+    so when the query's words are unknown, since then the documents' are too. Raises TooSlowError
+    when embedding them would take longer than `budget_s`.
     """
     notes: list[str] = []
     started = time.perf_counter()
@@ -69,13 +71,10 @@ def rank(
         notes.append("language")
     elif options.weights.relevance > 0:
         asked = True
-    if (
-        vectors is not None
-        and options.diversity > 0
-        and options.kernel.vector > 0
-        and "language" not in notes
-    ):
-        candidates = fill_vectors(candidates, vectors)
+    for_kernel = options.diversity > 0 and options.kernel.vector > 0
+    for_model = asked and isinstance(scorer, BiEncoderScorer)
+    if vectors is not None and "language" not in notes and (for_kernel or for_model):
+        candidates = fill_vectors(candidates, vectors, budget_s)
     relevance = scorer.score(query, candidates) if query and asked else None
     blended = blend(candidates.first_stage, relevance, options.weights)
     scored = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from es_rerank.ranking.candidate import Candidates
 
 Scores = NDArray[np.float64]
+ENOUGH_TO_TIME = 8
+"""Texts in one call from which its speed says something."""
 
 
 class TextEncoder(Protocol):
@@ -53,6 +56,15 @@ class Scorer(Protocol):
     def unknown_share(self, query: str) -> float: ...
 
 
+class TooSlowError(Exception):
+    """Embedding what carries no stored vector would take longer than there is time."""
+
+    def __init__(self, texts: Sequence[str], seconds: float) -> None:
+        super().__init__(f"{len(texts)} texts would take about {seconds:.1f} s to embed")
+        self.texts = list(texts)
+        self.seconds = seconds
+
+
 class VectorCache:
     """Vectors of texts by content, least recently used out first. Bounded in rows; thread-safe."""
 
@@ -61,18 +73,18 @@ class VectorCache:
         self._max_rows = max_rows
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
+        self._seconds_per_text = 0.0  # not known yet
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, (n, d) unit rows, encoding only those not seen lately."""
-        keys = [
-            hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
-            for text in texts
-        ]
+        keys = [hash_text(text) for text in texts]
         with self._lock:
             known = {key: self._rows[key] for key in keys if key in self._rows}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
+            began = time.perf_counter()
             fresh = self.encoder.encode(list(missing.values()))
+            self._learn_speed(len(missing), time.perf_counter() - began)
             # Copies: a row that is a view would keep its whole batch in memory.
             known.update((key, row.copy()) for key, row in zip(missing, fresh, strict=True))
         with self._lock:
@@ -81,15 +93,35 @@ class VectorCache:
                 self._rows.move_to_end(key)
             while len(self._rows) > self._max_rows:
                 self._rows.popitem(last=False)
-        return (
-            np.stack([known[key] for key in keys])
-            if keys
-            else np.zeros((0, self.encoder.dimensions), np.float32)
-        )
+        if not keys:
+            return np.zeros((0, self.encoder.dimensions), np.float32)
+        return np.stack([known[key] for key in keys])
+
+    def estimate_s(self, texts: Sequence[str]) -> float:
+        """Seconds that embedding the texts not seen lately will take; 0 until a speed is known."""
+        with self._lock:
+            missing = {key for text in texts if (key := hash_text(text)) not in self._rows}
+        return len(missing) * self._seconds_per_text
+
+    def _learn_speed(self, count: int, seconds: float) -> None:
+        if count >= ENOUGH_TO_TIME:
+            now = seconds / count
+            before = self._seconds_per_text
+            self._seconds_per_text = (before + now) / 2 if before else now
 
 
-def fill_vectors(candidates: Candidates, cache: VectorCache) -> Candidates:
-    """Give every candidate that has a text but no stored vector one, embedded on the fly."""
+def hash_text(text: str) -> bytes:
+    """A text's key in the cache."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def fill_vectors(
+    candidates: Candidates, cache: VectorCache, budget_s: float | None = None
+) -> Candidates:
+    """Give every candidate that has a text but no stored vector one, embedded on the fly.
+
+    Raises TooSlowError, before any work, when that would take longer than `budget_s`.
+    """
     n = len(candidates)
     vectors = np.zeros((n, cache.encoder.dimensions), np.float32)
     present = np.zeros(n, np.bool_)
@@ -99,7 +131,10 @@ def fill_vectors(candidates: Candidates, cache: VectorCache) -> Candidates:
         present[:] = True if candidates.has_vector is None else candidates.has_vector
     rows = [i for i, text in enumerate(candidates.texts) if text and not present[i]]
     if rows:
-        vectors[rows] = cache.encode([candidates.texts[i] or "" for i in rows])
+        texts = [candidates.texts[i] or "" for i in rows]
+        if budget_s is not None and (needed_s := cache.estimate_s(texts)) > budget_s:
+            raise TooSlowError(texts, needed_s)
+        vectors[rows] = cache.encode(texts)
         present[rows] = True
     return replace(candidates, vectors=vectors, has_vector=present)
 

@@ -8,6 +8,7 @@ import pytest
 from platformdirs import user_cache_path
 
 from es_rerank.engine.cache import cache_folder, locked
+from es_rerank.errors import EngineError
 
 TRY_LOCK = """
 import fcntl, sys
@@ -41,3 +42,12 @@ def test_a_lock_keeps_other_processes_out(tmp_path: Path) -> None:
     with locked(folder):
         assert seen_from_outside() == "held"
     assert seen_from_outside() == "free"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(EngineError, match="ES_RERANK_CACHE"),
+        locked(tmp_path / "file" / "engines"),
+    ):
+        pass

@@ -13,10 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from es_rerank.config import ModelSettings
-from es_rerank.errors import ConfigError, ModelError
+from es_rerank.errors import ModelError
 from es_rerank.proxy.ranker import NotReadyError, OverloadedError, Ranker
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions
+from es_rerank.ranking.score import TooSlowError
 from tests.proxy.wire import reranker
 
 OPTIONS = RankingOptions(diversity=0.0)
@@ -98,13 +99,33 @@ def test_without_a_model_there_is_no_ranking() -> None:
         asyncio.run(ranker.rank("q", partial(candidates, ["a"]), OPTIONS, 1))
 
 
-@pytest.mark.parametrize(
-    ("settings", "error"),
-    [
-        (ModelSettings(kind="remote"), ConfigError),
-        (ModelSettings(kind="remote", url="nonsense"), ModelError),
-    ],
-)
-def test_wrong_models_are_told(settings: ModelSettings, error: type[Exception]) -> None:
-    with pytest.raises(error, match="model"):
-        asyncio.run(Ranker(settings, 8).load())
+def test_a_wrong_address_is_told() -> None:
+    with pytest.raises(ModelError, match="model"):
+        asyncio.run(Ranker(ModelSettings(kind="remote", url="nonsense"), 8).load())
+
+
+def test_what_cannot_be_embedded_in_time_is_given_up_at_once_and_embedded_later() -> None:
+    def window(name: str) -> Callable[[], Candidates]:
+        return partial(candidates, [f"{name} {i} " + "long description " * 100 for i in range(24)])
+
+    async def job() -> list[object]:
+        ranker = Ranker(ModelSettings(), 8)
+        await ranker.load()
+        try:
+            await ranker.rank("shoes", window("first"), OPTIONS, 60)  # teaches it the speed
+            with pytest.raises(TimeoutError) as caught:
+                await ranker.rank("shoes", window("second"), OPTIONS, 0.01)
+            for _ in range(600):
+                try:
+                    ranking = await ranker.rank("shoes", window("second"), OPTIONS, 0.2)
+                    return [caught.value.__cause__, ranking]
+                except TimeoutError:
+                    await asyncio.sleep(0.1)
+            return [caught.value.__cause__, None]
+        finally:
+            ranker.close()
+
+    cause, ranking = asyncio.run(job())
+    assert isinstance(cause, TooSlowError)
+    assert len(cause.texts) == 24
+    assert isinstance(ranking, Ranking)

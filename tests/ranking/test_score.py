@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.score import BiEncoderScorer, PairScorer, VectorCache, fill_vectors
+from es_rerank.ranking.score import (
+    BiEncoderScorer,
+    PairScorer,
+    TooSlowError,
+    VectorCache,
+    fill_vectors,
+)
 from tests.ranking.bag_of_words import BagOfWords, WordOverlap
 
 WORDS = st.lists(st.sampled_from(["red shoe", "blue shoe", "hat", "", "a b c"]), max_size=12)
@@ -157,3 +164,27 @@ def test_no_candidates() -> None:
     nobody = Candidates(np.zeros(0), [])
     assert BiEncoderScorer(VectorCache(BagOfWords())).score("red", nobody).shape == (0,)
     assert PairScorer(WordOverlap()).score("red", nobody).shape == (0,)
+
+
+def test_vectors_that_would_take_too_long_are_not_begun() -> None:
+    class Slow(BagOfWords):
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            time.sleep(0.01 * len(texts))
+            return super().encode(texts)
+
+    encoder = Slow()
+    cache = VectorCache(encoder)
+    texts = [f"text {i}" for i in range(20)]
+    assert cache.estimate_s(texts) == 0, "no speed is known yet"
+    cache.encode(texts[:10])
+    assert cache.estimate_s(texts[:10]) == 0, "these are known"
+    assert cache.estimate_s(texts) >= 0.1
+    begun = len(encoder.encoded)
+    window = Candidates(first_stage=np.ones(20), texts=texts)
+    with pytest.raises(TooSlowError) as caught:
+        fill_vectors(window, cache, 0.05)
+    assert caught.value.texts == texts
+    assert len(encoder.encoded) == begun
+    filled = fill_vectors(window, cache, 60)
+    assert filled.has_vector is not None
+    assert filled.has_vector.all()
