@@ -14,6 +14,7 @@ from es_rerank.models.embedder import load_embedder
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions, rank
 from es_rerank.ranking.score import (
+    ENOUGH_TO_TIME,
     BiEncoderScorer,
     PairScorer,
     Scorer,
@@ -21,6 +22,7 @@ from es_rerank.ranking.score import (
     VectorCache,
 )
 
+WARM_UP = "a product's description of usual length, which teaches how long texts take here; " * 6
 MAX_EMBEDDING = 4
 """Windows waiting to be embedded in the background at most."""
 
@@ -157,5 +159,5 @@ def load(settings: ModelSettings) -> tuple[Scorer, VectorCache | None]:
 
         scorer = PairScorer(load_cross_encoder(settings.name, settings.device))
         vectors = VectorCache(load_embedder(settings.embedder, settings.device))
-    vectors.encode(["warm up"])
+    vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
     return scorer, vectors
