@@ -77,7 +77,7 @@ def command(
                 if obj["json"]:
                     click.echo(json.dumps(as_json(showings), ensure_ascii=False))
                 else:
-                    print_showings(make_console(), showings, stack.engine)
+                    print_showings(make_console(), showings, stack.engine, shop.note)
                 if not once:
                     click.echo(describe_addresses(proxy, stack, shop), err=True)
                     wait_for_interrupt()

@@ -24,7 +24,7 @@ class Shop:
 
     name: what its enriched index is called. documents: by id, as they are indexed. queries: query
     id -> text, those that are shown. grades: query id -> document id -> grade from 0 to 3. fields:
-    what the shop's own search looks into.
+    what the shop's own search looks into. note: what a reader of the measures must know.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Shop:
     fields: Sequence[str]
     price: str
     currency: str
+    note: str = ""
 
     def query(self, text: str) -> dict[str, Any]:
         """The search that the shop already has: BM25 over its fields."""
@@ -88,4 +89,6 @@ def load_icecat(data_dir: Path) -> Shop:
         fields=icecat.QUERY_FIELDS,
         price="price_usd",
         currency="USD",
+        note="Products that nobody has rated count as 0, which favours the order the ratings were "
+        "made from; docs/benchmarks.md has all queries and three ways to count.",
     )

@@ -22,7 +22,9 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, PIPED))
 
 
-def print_showings(console: Console, showings: Sequence[Showing], engine: str) -> None:
+def print_showings(
+    console: Console, showings: Sequence[Showing], engine: str, note: str = ""
+) -> None:
     """Print each query's two lists, beside each other where there is room, then the means."""
     for showing in showings:
         before, after = (f"before: {engine}", showing.before), ("after: es-rerank", showing.after)
@@ -33,6 +35,8 @@ def print_showings(console: Console, showings: Sequence[Showing], engine: str) -
             console.print(lists(group, showing.before))
     console.print()
     console.print(summary(showings))
+    if note:
+        console.print(f"[dim]{escape(note)}[/dim]")
 
 
 def lists(group: Sequence[tuple[str, Side]], first: Side) -> Table:
