@@ -34,7 +34,6 @@ class Shop:
     grades: Mapping[str, Mapping[str, int]]
     fields: Sequence[str]
     price: str
-    currency: str
     note: str = ""
 
     def query(self, text: str) -> dict[str, Any]:
@@ -69,7 +68,6 @@ def load_sample() -> Shop:
         grades=sample.load_qrels(),
         fields=SAMPLE_FIELDS,
         price="price",
-        currency="currency",
     )
 
 
@@ -88,7 +86,6 @@ def load_icecat(data_dir: Path) -> Shop:
         grades=ratings,
         fields=icecat.QUERY_FIELDS,
         price="price_usd",
-        currency="USD",
         note="Products that nobody has rated count as 0, which favours the order the ratings were "
         "made from; docs/benchmarks.md has all queries and three ways to count.",
     )

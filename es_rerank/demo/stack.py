@@ -93,7 +93,6 @@ def index_documents(
     The order of equal scores then depends on nothing but the order of `documents`. The digest is
     written last, so that an index that was cut short is never taken for whole.
     """
-    client.request("DELETE", f"/{quote(index)}", allow=(404,))
     settings = {"number_of_shards": 1, "number_of_replicas": 0}
     client.request("PUT", f"/{quote(index)}", {"settings": settings, "mappings": dict(mapping)})
     actions = (

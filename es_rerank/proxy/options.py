@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +14,8 @@ from es_rerank.ranking.blend import Weights
 from es_rerank.ranking.crowding import Cap
 from es_rerank.ranking.diversify import KernelWeights
 from es_rerank.ranking.pipeline import RankingOptions
+
+Value = TypeVar("Value")
 
 
 class Block(BaseModel):
@@ -25,6 +27,11 @@ class Block(BaseModel):
 class WeightsBlock(Block):
     relevance: float = Field(0.5, ge=0, description="Weight of the model's score.")
     first_stage: float = Field(0.5, ge=0, description="Weight of the engine's score.")
+
+
+class KernelBlock(Block):
+    vector: float = Field(0.5, ge=0, description="Share of embedding cosine.")
+    attributes: float = Field(0.5, ge=0, description="Share of attribute agreement.")
 
 
 class CapBlock(Block):
@@ -54,7 +61,7 @@ class RequestBlock(Block):
     diversity: float | None = Field(
         None, ge=0, le=1, description="0 is pure relevance, 1 pure variety."
     )
-    similarity: WeightsKernel | None = Field(
+    similarity: KernelBlock | None = Field(
         None, description="Shares of vector and attributes in what counts as alike."
     )
     crowding: list[CapBlock] = Field(
@@ -64,14 +71,6 @@ class RequestBlock(Block):
         None, ge=1, description="Milliseconds for ranking; then the engine's order goes back."
     )
     explain: bool = Field(False, description="Say in `_explanation` why each hit stands there.")
-
-
-class WeightsKernel(Block):
-    vector: float = Field(0.5, ge=0, description="Share of embedding cosine.")
-    attributes: float = Field(0.5, ge=0, description="Share of attribute agreement.")
-
-
-RequestBlock.model_rebuild()
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def describe(problem: Any) -> str:
     blocks: dict[str, type[Block]] = {
         "weights": WeightsBlock,
         "crowding": CapBlock,
-        "similarity": WeightsKernel,
+        "similarity": KernelBlock,
     }
     known = list((RequestBlock if len(path) == 1 else blocks[path[0]]).model_fields)
     near = difflib.get_close_matches(path[-1], known, n=1)
@@ -133,37 +132,31 @@ def resolve_options(
     index = index or IndexSettings()
     clamped: list[str] = []
 
-    def pick(name: str, *values: Any) -> Any:
-        maximum = {
-            "rank_window_size": rerank.max_rank_window_size,
-            "timeout_ms": rerank.max_timeout_ms,
-        }
-        value = next(value for value in values if value is not None)
-        if name in maximum and value > maximum[name]:
+    def clamp(name: str, value: int, maximum: int) -> int:
+        if value > maximum:
             clamped.append(name)
-            return maximum[name]
-        return value
+        return min(value, maximum)
 
     weights = block.weights or WeightsBlock(
         relevance=rerank.relevance_weight, first_stage=rerank.first_stage_weight
     )
-    kernel = block.similarity or WeightsKernel(
+    kernel = block.similarity or KernelBlock(
         vector=rerank.diversify.vector_weight, attributes=rerank.diversify.attribute_weight
     )
     return SearchOptions(
-        enabled=pick("enabled", block.enabled, index.enabled, rerank.enabled) and rerank.enabled,
-        window=pick(
+        enabled=first(block.enabled, index.enabled, rerank.enabled) and rerank.enabled,
+        window=clamp(
             "rank_window_size",
-            block.rank_window_size,
-            index.rank_window_size,
-            rerank.rank_window_size,
+            first(block.rank_window_size, index.rank_window_size, rerank.rank_window_size),
+            rerank.max_rank_window_size,
         ),
-        timeout_s=pick("timeout_ms", block.timeout_ms, rerank.timeout_ms) / 1000,
+        timeout_s=clamp(
+            "timeout_ms", first(block.timeout_ms, rerank.timeout_ms), rerank.max_timeout_ms
+        )
+        / 1000,
         ranking=RankingOptions(
             weights=Weights(weights.relevance, weights.first_stage),
-            diversity=pick(
-                "diversity", block.diversity, index.diversity, rerank.diversify.diversity
-            ),
+            diversity=first(block.diversity, index.diversity, rerank.diversify.diversity),
             kernel=KernelWeights(kernel.vector, kernel.attributes),
             crowding=tuple(Cap(cap.field, cap.max_count, cap.per) for cap in block.crowding),
             min_score=block.min_score,
@@ -175,3 +168,8 @@ def resolve_options(
         explain=block.explain,
         clamped=tuple(clamped),
     )
+
+
+def first(*values: Value | None) -> Value:
+    """The first value that is given; the last one always is."""
+    return next(value for value in values if value is not None)

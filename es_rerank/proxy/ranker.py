@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from es_rerank import telemetry
 from es_rerank.config import ModelSettings
-from es_rerank.errors import ConfigError
 from es_rerank.models.embedder import load_embedder
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions, rank
@@ -65,7 +64,7 @@ class Ranker:
         return self._vectors
 
     async def load(self) -> None:
-        """Load and warm up. Raises ConfigError or ModelError."""
+        """Load and warm up. Raises ModelError."""
         loop = asyncio.get_running_loop()
         scorer, vectors = await loop.run_in_executor(self._pool, load, self._settings)
         self._scorer, self._vectors = scorer, vectors
@@ -137,13 +136,12 @@ class Ranker:
 def load(settings: ModelSettings) -> tuple[Scorer, VectorCache | None]:
     """Make the scorer that the settings name, and try it once.
 
-    Raises ConfigError or ModelError.
+    Raises ModelError.
     """
     if settings.kind == "remote":
         from es_rerank.models.remote import RemoteReranker
 
-        if settings.url is None:
-            raise ConfigError("[model] kind = 'remote' needs the server's address: set model.url")
+        assert settings.url is not None, "ModelSettings refuses kind remote without"
         key = settings.api_key.get_secret_value() if settings.api_key is not None else None
         named = settings.name if settings.name != ModelSettings().name else ""
         return PairScorer(RemoteReranker(settings.url, named, key)), None

@@ -212,8 +212,8 @@ class SearchHandler:
     ) -> str:
         target, headers, body = original
         telemetry.FALLBACKS.labels(reason).inc()
-        mark = [(MARK, f"fallback; reason={reason}".encode())]
-        await pass_through(send, self._upstream, method, target, headers, body or None, mark)
+        marks = [(MARK, mark("fallback", reason))]
+        await pass_through(send, self._upstream, method, target, headers, body or None, marks)
         return "fallback"
 
     async def _finish(

@@ -57,7 +57,7 @@ def test_every_metric_is_explained() -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [options.RequestBlock, options.WeightsBlock, options.CapBlock, options.WeightsKernel],
+    [options.RequestBlock, options.WeightsBlock, options.CapBlock, options.KernelBlock],
 )
 def test_every_key_is_explained(block: type[options.Block]) -> None:
     section = PAGE.split("## `ext.es_rerank`")[1].split("\n## ")[0]
