@@ -5,16 +5,35 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import urllib3
 
+from es_rerank.engine.kinds import KindName
 from es_rerank.engine.node import Node, boot
 
 ENGINES = ("opensearch", "elasticsearch")
 ENGINE_FIXTURES = {*ENGINES, "engine"}
 OF_THE_MACHINE = {"ES_RERANK_CACHE", "ES_RERANK_JAVA"}  # where things lie, not what they do
 FALLBACKS = {"ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL"}
+# Nodes that run already (`es-rerank engine up`) save each session the boot: their addresses.
+RUNNING = {kind: os.environ.get(f"ES_RERANK_TEST_{kind.upper()}") for kind in ENGINES}
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    """A node that outlives the session."""
+
+    url: str
+    kind: KindName
+    version: str
+
+
+def attach(kind: KindName, url: str) -> RunningNode:
+    """A node that runs already."""
+    info = urllib3.request("GET", url).json()
+    return RunningNode(url, kind, info["version"]["number"])
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects
@@ -35,15 +54,21 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def opensearch() -> Iterator[Node]:
+def opensearch() -> Iterator[Node | RunningNode]:
     """A real OpenSearch with k-NN, one for the whole session."""
+    if url := RUNNING["opensearch"]:
+        yield attach("opensearch", url)
+        return
     with boot("opensearch", heap="512m") as node:
         yield node
 
 
 @pytest.fixture(scope="session")
-def elasticsearch() -> Iterator[Node]:
+def elasticsearch() -> Iterator[Node | RunningNode]:
     """A real Elasticsearch, one for the whole session."""
+    if url := RUNNING["elasticsearch"]:
+        yield attach("elasticsearch", url)
+        return
     with boot("elasticsearch", heap="512m") as node:
         yield node
 

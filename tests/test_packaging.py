@@ -71,7 +71,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: zipfile.ZipFile) -> No
         "es_rerank/py.typed",
         "es_rerank/index_templates/elasticsearch/es-rerank.json",
         "es_rerank/index_templates/opensearch/es-rerank-fields.json",
-        "es_rerank/proxy/compare.html",
+        "es_rerank/proxy/admin/compare.html",
         "es_rerank/engine/maven/opensearch.xml",
         "es_rerank/engine/*.java",
         "es_rerank/demo/catalogue/data/products.jsonl.gz",

@@ -9,12 +9,12 @@ import time
 from es_rerank import telemetry
 from es_rerank.config import Settings
 from es_rerank.errors import EsRerankError
-from es_rerank.proxy.admin import PREFIX, AdminPages
+from es_rerank.proxy.admin.pages import PREFIX, AdminPages
 from es_rerank.proxy.answer import Receive, Scope, Send
-from es_rerank.proxy.fields import FieldCatalog
-from es_rerank.proxy.ranker import Ranker
 from es_rerank.proxy.relay import ClientGoneError, relay
-from es_rerank.proxy.search import SearchHandler
+from es_rerank.proxy.search.fields import FieldCatalog
+from es_rerank.proxy.search.handler import SearchHandler
+from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.upstream import Upstream
 
 # `/_search` and `/{index}/_search`, as the raw path has them. An index name cannot begin with `_`,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from es_rerank.proxy import admin, options, request, search
+from es_rerank.proxy.admin import pages
+from es_rerank.proxy.search import handler, options, plan, request, rerank
 from es_rerank.ranking import pipeline
 from es_rerank.telemetry import METRICS
 
@@ -16,13 +17,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "proxy.md").read_text
 NAMED = set(re.findall(r"`([^`\s{]+)(?:\{[^`]*\})?`", PAGE))
 
 REASON_PATTERNS = {
-    search: [
-        r'skipped\("([a-z-]+)"',
-        r'_pass_original\([^)]*"([a-z-]+)"\)',
+    handler: [r'skipped\("([a-z-]+)"', r'_fall_back\([^)]*"([a-z-]+)"\)'],
+    plan: [r'else "([a-z-]+)"', r'reason or "([a-z-]+)"'],
+    rerank: [
+        r'UnusableAnswerError\("([a-z-]+)"\)',
         r'reason = "([a-z-]+)"',
         r'"skipped", "([a-z-]+)"',
-        r'else "([a-z-]+)"',
-        r'reason or "([a-z-]+)"',
     ],
     request: [r'BodyError\("([a-z-]+)"\)'],
     request.find_obstacle: [r'return "([a-z_0-9-]+)"'],
@@ -73,5 +73,5 @@ def test_no_key_is_invented() -> None:
 
 
 def test_every_page_is_explained() -> None:
-    known = re.findall(r'known = "([a-z, ]+)"', inspect.getsource(admin))[0].split(", ")
-    assert {f"{admin.PREFIX}{page}" for page in known} <= NAMED
+    known = re.findall(r'known = "([a-z, ]+)"', inspect.getsource(pages))[0].split(", ")
+    assert {f"{pages.PREFIX}{page}" for page in known} <= NAMED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from es_rerank.proxy.explain import explain_places
+from es_rerank.proxy.search.explain import explain_places
 from es_rerank.ranking.pipeline import Ranking
 
 

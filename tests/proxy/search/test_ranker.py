@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from es_rerank.config import ModelSettings
 from es_rerank.errors import ModelError
-from es_rerank.proxy.ranker import NotReadyError, OverloadedError, Ranker
+from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions
 from es_rerank.ranking.score import TooSlowError

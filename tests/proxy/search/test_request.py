@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_rerank.proxy.answer import Header
-from es_rerank.proxy.request import (
+from es_rerank.proxy.search.request import (
     Additions,
     BodyError,
     Page,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from es_rerank.config import IndexSettings
-from es_rerank.proxy.fields import find_index_settings
+from es_rerank.proxy.search.fields import find_index_settings
 from tests.proxy.wire import RawUpstream, Request, answer, ask, proxy_settings, serve_app, upstream
 
 SHOP, LOGS, OWN = (IndexSettings(rank_window_size=n) for n in (1, 2, 3))

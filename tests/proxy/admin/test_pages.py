@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from es_rerank import __version__
-from es_rerank.proxy.admin import without_credentials
+from es_rerank.proxy.admin.pages import without_credentials
 from tests.proxy.wire import RawUpstream, ask, find, proxy_settings, serve_app, upstream
 
 

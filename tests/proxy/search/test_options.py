@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from es_rerank.config import IndexSettings, RerankSettings
 from es_rerank.errors import RequestError
-from es_rerank.proxy.options import RequestBlock, read_block, resolve_options
+from es_rerank.proxy.search.options import RequestBlock, read_block, resolve_options
 from es_rerank.ranking.crowding import Cap
 
 FULL: dict[str, Any] = {

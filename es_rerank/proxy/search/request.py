@@ -17,7 +17,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from es_rerank.proxy.answer import Header, find_header
-from es_rerank.proxy.query_text import (
+from es_rerank.proxy.search.query_text import (
     find_query_fields,
     find_query_text,
     has_vector_query,

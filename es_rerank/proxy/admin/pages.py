@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from es_rerank import __version__, telemetry
 from es_rerank.config import Settings
 from es_rerank.proxy.answer import Scope, Send, send_answer, send_error, send_json
-from es_rerank.proxy.fields import FieldCatalog
-from es_rerank.proxy.ranker import Ranker
+from es_rerank.proxy.search.fields import FieldCatalog
+from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream
 
 PREFIX = "/_es_rerank/"
@@ -56,7 +56,7 @@ class AdminPages:
         elif page == "info":
             await self._answer_info(scope, send)
         elif page == "compare" and self._settings.proxy.compare:
-            html = files("es_rerank.proxy").joinpath("compare.html").read_bytes()
+            html = files("es_rerank.proxy.admin").joinpath("compare.html").read_bytes()
             await send_answer(send, 200, html, PAGE_HEADERS, head)
         else:
             known = "live, ready, metrics, info, compare"

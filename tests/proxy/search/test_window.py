@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from es_rerank.cluster.fields import IndexFields
-from es_rerank.proxy.window import (
+from es_rerank.proxy.search.window import (
     gather,
     read_attribute,
     read_candidate_text,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_rerank.proxy.query_text import (
+from es_rerank.proxy.search.query_text import (
     find_query_fields,
     find_query_text,
     has_vector_query,

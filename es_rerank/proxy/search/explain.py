@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from es_rerank.proxy.window import read_score
+from es_rerank.proxy.search.window import read_score
 from es_rerank.ranking.pipeline import Ranking
 
 

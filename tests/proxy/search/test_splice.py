@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_rerank.proxy.request import Additions
-from es_rerank.proxy.splice import (
+from es_rerank.proxy.search.request import Additions
+from es_rerank.proxy.search.splice import (
     AnswerError,
     SearchAnswer,
     place_hits,

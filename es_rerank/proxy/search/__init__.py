@@ -1,0 +1,1 @@
+"""A search, from request to answer: read, widened, ranked, put together again."""

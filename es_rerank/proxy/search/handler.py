@@ -1,0 +1,180 @@
+"""`_search` over HTTP: ask for the window, answer with the page; in doubt pass through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from es_rerank import telemetry
+from es_rerank.config import Settings
+from es_rerank.errors import RequestError
+from es_rerank.proxy.answer import (
+    Header,
+    Receive,
+    Scope,
+    Send,
+    compress,
+    find_header,
+    send_answer,
+    send_error,
+)
+from es_rerank.proxy.relay import (
+    join_chunks,
+    pass_through,
+    read_body,
+    request_target,
+    send_upstream_error,
+    while_connected,
+)
+from es_rerank.proxy.search.fields import FieldCatalog
+from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
+from es_rerank.proxy.search.ranker import Ranker
+from es_rerank.proxy.search.request import BodyError, read_request, write_request
+from es_rerank.proxy.search.rerank import Reranker, UnusableAnswerError
+from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream
+
+MARK = b"x-es-rerank"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request as it can be sent to the cluster: the client's own, without our block."""
+
+    method: str
+    target: bytes
+    headers: list[Header]
+    body: bytes
+
+
+class SearchHandler:
+    """Answers `_search`."""
+
+    def __init__(
+        self, settings: Settings, upstream: Upstream, catalog: FieldCatalog, ranker: Ranker
+    ) -> None:
+        self._settings = settings
+        self._upstream = upstream
+        self._planner = Planner(settings, catalog, ranker)
+        self._reranker = Reranker(ranker)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, index: bytes) -> str:
+        """Answer one search. Returns the outcome: applied, skipped, fallback or error."""
+        headers: list[Header] = scope["headers"]
+        body, rest = await read_body(receive, self._settings.proxy.max_search_bytes)
+        target = request_target(scope)
+        method: str = scope["method"]
+        if rest is not None:
+            whole = join_chunks(body, rest)
+            mark = skipped("body-too-large")
+            await pass_through(send, self._upstream, method, target, headers, whole, mark)
+            return "skipped"
+        sent = Sent(method, target, headers, body)
+        return await while_connected(
+            receive, send, lambda sender: self._search(sender, sent, index)
+        )
+
+    async def _search(self, send: Send, sent: Sent, index: bytes) -> str:
+        path, _, query = sent.target.partition(b"?")
+        try:
+            request = read_request(
+                sent.method,
+                path,
+                query,
+                sent.headers,
+                sent.body,
+                self._settings.proxy.max_search_bytes,
+            )
+        except BodyError as error:
+            return await self._leave_alone(send, sent, skipped(str(error)))
+        try:
+            plan = await self._planner.plan(request, index)
+        except RequestError as error:
+            await send_error(send, 400, "parsing_exception", str(error), self._upstream.product)
+            return "error"
+        if request.edited:
+            sent = Sent(sent.method, *write_request(request))
+        if isinstance(plan, LeftAlone):
+            return await self._leave_alone(send, sent, skipped(plan.reason, plan.clamped))
+        return await self._rerank(send, plan, sent)
+
+    async def _leave_alone(self, send: Send, sent: Sent, marks: list[Header]) -> str:
+        await pass_through(
+            send,
+            self._upstream,
+            sent.method,
+            sent.target,
+            sent.headers,
+            sent.body or None,
+            marks,
+        )
+        return "skipped"
+
+    async def _rerank(self, send: Send, plan: Plan, sent: Sent) -> str:
+        """Ask the cluster for the window, rank it, and answer with the page."""
+        began = time.perf_counter()
+        target, headers, body = write_request(plan.widened())
+        try:
+            answer = await self._upstream.ask(
+                sent.method, target, headers, body, self._settings.proxy.max_answer_bytes
+            )
+        except AnswerTooLargeError:
+            return await self._fall_back(send, sent, "answer-too-large")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            await send_upstream_error(send, self._upstream, error)
+            return "error"
+        upstream_s = time.perf_counter() - began
+        if answer.status in {400, 406}:
+            # It may be our rewriting that the cluster refuses: let it judge the client's own words.
+            return await self._fall_back(send, sent, "refused")
+        if answer.status != 200:
+            await send_answer(send, answer.status, answer.body, without_length(answer.headers, ()))
+            return "error"
+        try:
+            done = await self._reranker.rerank(plan, answer.body, upstream_s)
+        except UnusableAnswerError as error:
+            return await self._fall_back(send, sent, str(error))
+        marks = [
+            (MARK, mark(done.outcome, done.reason, plan.options.clamped)),
+            (b"server-timing", write_timing(done.stages)),
+        ]
+        accepted = find_header(plan.request.headers, b"accept-encoding")
+        written, coding = compress(done.body, accepted)
+        await send_answer(send, 200, written, [*without_length(answer.headers), *coding, *marks])
+        return done.outcome
+
+    async def _fall_back(self, send: Send, sent: Sent, reason: str) -> str:
+        """Send the client's own search, whose answer goes back."""
+        telemetry.FALLBACKS.labels(reason).inc()
+        await self._leave_alone(send, sent, [(MARK, mark("fallback", reason))])
+        return "fallback"
+
+
+def skipped(reason: str, clamped: Sequence[str] = ()) -> list[Header]:
+    """The header of a search that passed through."""
+    return [(MARK, mark("skipped", reason, clamped))]
+
+
+def mark(outcome: str, reason: str | None, clamped: Sequence[str] = ()) -> bytes:
+    """The value of X-Es-Rerank."""
+    parts = [outcome]
+    if reason:
+        parts.append(f"reason={reason}")
+    if clamped:
+        parts.append(f"clamped={','.join(clamped)}")
+    return "; ".join(parts).encode()
+
+
+def write_timing(stages: Mapping[str, float]) -> bytes:
+    """The value of Server-Timing, in milliseconds."""
+    return ", ".join(f"{name};dur={1000 * s:.2f}" for name, s in stages.items()).encode()
+
+
+def without_length(
+    headers: Sequence[Header], others: Sequence[bytes] = (b"content-encoding",)
+) -> list[Header]:
+    """The answer's headers without its length, and without the `others` that no longer hold."""
+    dropped = {b"content-length", *others}
+    return [(k, v) for k, v in headers if k.lower() not in dropped]

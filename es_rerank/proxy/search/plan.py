@@ -1,0 +1,95 @@
+"""What is to be done with a search, decided before the cluster is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from es_rerank.cluster.fields import IndexFields
+from es_rerank.config import Settings
+from es_rerank.proxy.search.fields import FieldCatalog, find_index_settings
+from es_rerank.proxy.search.options import SearchOptions, read_block, resolve_options
+from es_rerank.proxy.search.ranker import Ranker
+from es_rerank.proxy.search.request import (
+    Additions,
+    Page,
+    SearchRequest,
+    choose_additions,
+    clamp_window,
+    find_obstacle,
+    read_page,
+    read_query_fields,
+    read_query_text,
+    widen,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that will be reranked."""
+
+    request: SearchRequest
+    page: Page
+    options: SearchOptions
+    window: int
+    fields: IndexFields
+    query: str | None
+    additions: Additions
+
+    def widened(self) -> SearchRequest:
+        """The search for the whole window, or for more where the page ends past it."""
+        wanted = max(self.window, self.page.start + self.page.size)
+        return widen(self.request, wanted, self.additions)
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """A search that goes through in the engine's order, and why."""
+
+    reason: str
+    clamped: tuple[str, ...] = ()
+
+
+class Planner:
+    """Plans searches by the settings, the index's fields and the request's own block."""
+
+    def __init__(self, settings: Settings, catalog: FieldCatalog, ranker: Ranker) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._ranker = ranker
+
+    async def plan(self, request: SearchRequest, index: bytes) -> Plan | LeftAlone:
+        """Plan one search of a raw index expression (empty for all indices).
+
+        Raises RequestError when the request's own block is wrong.
+        """
+        block = None if request.block is None else read_block(request.block)
+        index_settings = find_index_settings(index, self._settings.indices)
+        options = resolve_options(block, self._settings.rerank, index_settings)
+        page = read_page(request)
+        window = clamp_window(request, options.window)
+        reason = find_obstacle(request, page, window) if options.enabled else "disabled"
+        if reason is not None or page is None:
+            return LeftAlone(reason or "result-window", options.clamped)
+        found = await self._catalog.find(index, request.headers)
+        fields = replace(
+            found,
+            text=options.text_fields or found.text or read_query_fields(request),
+            attributes=options.attribute_fields or found.attributes,
+            price=options.price_field or found.price,
+            code=found.code if found.model == self._embedder_name() else None,
+        )
+        capped = tuple(cap.field for cap in options.ranking.crowding)
+        others = [*fields.attributes, *capped, *([fields.price] if fields.price else [])]
+        return Plan(
+            request=request,
+            page=page,
+            options=options,
+            window=window,
+            fields=fields,
+            query=options.query_text or read_query_text(request),
+            additions=choose_additions(request, fields.text, others, fields.code),
+        )
+
+    def _embedder_name(self) -> str | None:
+        cache = self._ranker.embedder
+        return None if cache is None else cache.encoder.name
