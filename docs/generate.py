@@ -43,7 +43,7 @@ PATTERN = "products-*"
 NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "file"}
 SYMBOLS = {bounds.Ge: "≥", bounds.Gt: ">", bounds.Le: "≤", bounds.Lt: "<"}
 SAMPLES = {"text": '"..."', "integer": "4", "number": "0.3", "true or false": "true"}
-SAMPLES |= {"file": '"/path/to/file"', "list of texts": "[]"}
+SAMPLES |= {"file": '"/path/to/file"', "list of texts": "[]", "table": "{}"}
 SAMPLE_SIZES = {"rank_window_size": "50"}
 
 CONFIGURATION = f"""\
@@ -176,7 +176,8 @@ def write_example() -> str:
             if field.annotation in {SecretStr, SecretStr | None}:
                 continue
             sample = SAMPLE_SIZES.get(key) or SAMPLES.get(value_name(field), '"..."')
-            value = sample if field.default is None else json.dumps(field.default)
+            default = read_default(field)
+            value = sample if default is None else json.dumps(default)
             lines += [f"# {field.description}", f"# {key} = {value}"]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
@@ -248,6 +249,8 @@ def value_name(field: Any) -> str:
         return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
         return "list of texts"
+    if typing.get_origin(kind) is dict:
+        return "table"
     return "secret" if kind is SecretStr else NAMES[kind]
 
 
@@ -263,7 +266,13 @@ def describe_type(field: Any) -> str:
 
 def describe_default(field: Any) -> str:
     """A setting's default as TOML writes it; a dash where there is none."""
-    return "–" if field.default is None else f"`{json.dumps(field.default)}`"
+    default = read_default(field)
+    return "–" if default is None else f"`{json.dumps(default)}`"
+
+
+def read_default(field: Any) -> Any:
+    """A setting's default; None where there is none."""
+    return field.get_default(call_default_factory=True)
 
 
 def spell(names: typing.Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -67,6 +67,7 @@ class ProxySettings(Section):
 
 
 class DiversifySettings(Section):
+    method: str = Field("dpp", description="dpp, or the name of a diversifier plugin.")
     diversity: float = Field(
         0.05, ge=0, le=1, description="0 is pure relevance, 1 pure variety (t = 1 - diversity)."
     )
@@ -98,6 +99,9 @@ class RerankSettings(Section):
         (), description="Fields that make hits alike; found from the mapping when empty."
     )
     price_field: str | None = Field(None, description="Price field; found when not given.")
+    signals: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="Weight of each plugin's signal, by the plugin's name."
+    )
     diversify: DiversifySettings = Field(default_factory=DiversifySettings)
 
     @model_validator(mode="after")
@@ -123,8 +127,10 @@ class IndexSettings(Section):
 
 
 class ModelSettings(Section):
-    kind: Literal["bi-encoder", "cross-encoder", "remote"] = Field(
-        "bi-encoder", description="What scores: vectors, a cross-encoder, or a /rerank server."
+    kind: Literal["bi-encoder", "cross-encoder", "remote", "plugin"] = Field(
+        "bi-encoder",
+        description="What scores: vectors, a cross-encoder, a /rerank server, or the plugin that "
+        "model.name names.",
     )
     name: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the model.")
     url: str | None = Field(None, description="Address of the /rerank server of kind remote.")
@@ -139,6 +145,12 @@ class ModelSettings(Section):
         if self.kind == "remote" and self.url is None:
             raise ValueError("kind = 'remote' needs the server's address: set model.url")
         return self
+
+
+class EnrichSettings(Section):
+    enrichers: tuple[str, ...] = Field(
+        (), description="Enricher plugins that reindex runs after its own steps, in order."
+    )
 
 
 class TelemetrySettings(Section):
@@ -165,9 +177,13 @@ class Settings(BaseSettings):
     proxy: ProxySettings = Field(default_factory=ProxySettings)
     rerank: RerankSettings = Field(default_factory=RerankSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
+    enrich: EnrichSettings = Field(default_factory=EnrichSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     indices: dict[str, IndexSettings] = Field(
         default_factory=dict, description="By index name or pattern, such as 'products-*'."
+    )
+    plugins: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options that a plugin is made with, by its name."
     )
 
 
@@ -365,5 +381,7 @@ def list_settings(model: type[BaseModel] = Settings, path: str = "") -> Iterator
             yield from list_settings(annotation, f"{dotted}.")
         elif name == "indices":
             yield from list_settings(IndexSettings, "indices.NAME.")
+        elif name == "plugins":
+            yield "plugins.NAME", field
         else:
             yield dotted, field

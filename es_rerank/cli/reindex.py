@@ -28,6 +28,7 @@ from es_rerank.enrich.reindex import (
 )
 from es_rerank.enrich.vector import Encoder
 from es_rerank.errors import EsRerankError, PartialError
+from es_rerank.plugins import load_plugin
 
 SHOWN_FAILURES = 5
 
@@ -58,6 +59,12 @@ SHOWN_FAILURES = 5
 @click.option(
     "--limit", type=click.IntRange(1), help="Enrich only so many documents; the alias stays."
 )
+@click.option(
+    "--enricher",
+    "enrichers",
+    multiple=True,
+    help="An enricher plugin to run after our own steps; repeatable. Default: enrich.enrichers.",
+)
 @click.option("--accept-failures", is_flag=True, help="Move the alias though documents failed.")
 @click.option("--install-templates", is_flag=True, help="Also install the index templates.")
 @click.option(
@@ -76,6 +83,7 @@ def command(
     attribute_fields: tuple[str, ...],
     batch_size: int,
     limit: int | None,
+    enrichers: tuple[str, ...],
     accept_failures: bool,
     install_templates: bool,
     dry_run: bool,
@@ -93,6 +101,10 @@ def command(
     """
     as_json, quiet = obj["json"], obj["quiet"]
     settings = load_settings(obj["config_file"], {"upstream": {"url": url}})
+    others = [
+        load_plugin("enricher", name, settings.plugins)
+        for name in enrichers or settings.enrich.enrichers
+    ]
     with ExitStack() as stack:
         client = connect_upstream(settings.upstream)
         stack.callback(client.close)
@@ -113,7 +125,7 @@ def command(
 
         embedder = load_embedder(settings.model.embedder, device=settings.model.device)
         if dry_run:
-            samples = sample_documents(client, plan, build_enrichers(embedder, plan))
+            samples = sample_documents(client, plan, build_enrichers(embedder, plan, others))
             shown = [shown_document(sample) for sample in samples]
             if as_json:
                 click.echo(
@@ -144,6 +156,7 @@ def command(
                     client,
                     plan,
                     embedder,
+                    others=others,
                     batch_size=batch_size,
                     accept_failures=accept_failures,
                     on_created=note_created,

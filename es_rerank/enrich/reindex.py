@@ -114,12 +114,15 @@ def make_plan(
     )
 
 
-def build_enrichers(encoder: Encoder, plan: Plan) -> list[Enricher]:
-    """Build the steps of a run: vectors first, which the summary goes by."""
+def build_enrichers(
+    encoder: Encoder, plan: Plan, others: Sequence[Enricher] = ()
+) -> list[Enricher]:
+    """Build the steps of a run: vectors first, which the summary goes by, then the others."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return [
         VectorEnricher(encoder, plan.fields.text, now),
         SummaryEnricher(encoder, plan.fields.text),
+        *others,
     ]
 
 
@@ -152,6 +155,7 @@ def carry_out(
     plan: Plan,
     encoder: Encoder,
     *,
+    others: Sequence[Enricher] = (),
     batch_size: int = BATCH_SIZE,
     accept_failures: bool = False,
     on_created: Callable[[str], None] = lambda _: None,
@@ -161,7 +165,8 @@ def carry_out(
     """Create the next version, fill it, and move the alias once everything is in it.
 
     The alias stays where it is when documents failed, unless they are accepted, and when `limit`
-    cut the source off. Raises EsRerankError when the index does not hold what was written to it.
+    cut the source off. others: enrichers that run after our own. Raises EsRerankError when the
+    index does not hold what was written to it.
     """
     started = time.monotonic()
     body = destination_body(client.kind, plan.source, encoder.dimensions, build_meta(plan, encoder))
@@ -171,7 +176,7 @@ def carry_out(
     with closing(read_documents(client, plan.source, page_size=batch_size)) as documents:
         outcome = run_pipeline(
             itertools.islice(documents, plan.limit),
-            build_enrichers(encoder, plan),
+            build_enrichers(encoder, plan, others),
             partial(write_documents, client, index),
             batch_size=batch_size,
             on_progress=on_progress,

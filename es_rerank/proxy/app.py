@@ -29,7 +29,7 @@ class ProxyApp:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.upstream = Upstream(settings.upstream)
-        self.ranker = Ranker(settings.model, settings.rerank.max_waiting)
+        self.ranker = Ranker(settings.model, settings.rerank.max_waiting, settings.plugins)
         catalog = FieldCatalog(self.upstream)
         self._search = SearchHandler(settings, self.upstream, catalog, self.ranker)
         self._admin = AdminPages(settings, self.upstream, catalog, self.ranker)

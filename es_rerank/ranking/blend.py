@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,17 +30,30 @@ def scale(scores: Scores) -> Scores:
     return (scores - low) / (high - low)
 
 
-def blend(first_stage: Scores, relevance: Scores | None, weights: Weights) -> Scores:
+def blend(
+    first_stage: Scores,
+    relevance: Scores | None,
+    weights: Weights,
+    signals: Sequence[tuple[Scores, float]] = (),
+) -> Scores:
     """Blend (n,) first-stage scores and (n,) relevance, NaN where unscored, into (n,) in 0..1.
 
     A candidate without relevance is judged by its first-stage score alone. Without any relevance,
-    so are all.
+    so are all. signals: each (n,) in 0..1 with its weight, which counts beside those two; where a
+    signal is NaN it does not count for that candidate.
     """
     base = np.nan_to_num(scale(first_stage), nan=0.0)
-    if relevance is None or weights.relevance == 0 or not np.isfinite(relevance).any():
-        return base
-    model = scale(relevance)
-    mixed = (weights.relevance * model + weights.first_stage * base) / (
-        weights.relevance + weights.first_stage
-    )
-    return np.where(np.isfinite(mixed), mixed, base)
+    mixed, total = base, weights.relevance + weights.first_stage
+    if relevance is not None and weights.relevance and np.isfinite(relevance).any():
+        both = weights.relevance * scale(relevance) + weights.first_stage * base
+        mixed = np.where(np.isfinite(both), both / total, base)
+    if not signals:
+        return mixed
+    counts = np.full(len(mixed), total)
+    summed = mixed * total
+    for scores, weight in signals:
+        known = np.isfinite(scores)
+        summed = summed + np.where(known, weight * np.clip(scores, 0.0, 1.0), 0.0)
+        counts = counts + np.where(known, weight, 0.0)
+    blended: Scores = np.divide(summed, counts, out=mixed.copy(), where=counts > 0)
+    return blended

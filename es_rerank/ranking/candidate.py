@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ class Candidates:
     vectors: (n, d) unit rows, zeros where `has_vector` is False; None when no document has one.
     has_vector: (n,) bool; None when every row of `vectors` counts.
     attributes: per attribute n values, None where a document has none.
+    values: per field that a signal reads, n lists of its values as the document has them.
     """
 
     first_stage: NDArray[np.float64]
@@ -28,6 +30,7 @@ class Candidates:
     vectors: NDArray[np.float32] | None = None
     has_vector: NDArray[np.bool_] | None = None
     attributes: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    values: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.first_stage)

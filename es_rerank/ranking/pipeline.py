@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +13,33 @@ from numpy.typing import NDArray
 from es_rerank.ranking.blend import Weights, blend
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap, demote
-from es_rerank.ranking.diversify import KernelWeights, build_kernel, greedy_map
+from es_rerank.ranking.diversify import Kernel, KernelWeights, build_kernel, greedy_map
 from es_rerank.ranking.score import BiEncoderScorer, Scorer, VectorCache, fill_vectors
 
 UNKNOWN_LIMIT = 0.3
 """Share of unknown tokens in the query above which the model's opinion is not asked."""
+
+
+Order = NDArray[np.int64]
+Diversifier = Callable[[NDArray[np.float64], Kernel, float], Order]
+"""Orders n candidates: (n,) blended scores in 0..1, their kernel, diversity in 0..1 -> (n,)
+positions, a permutation. `greedy_map` is one."""
+
+
+class Signal(Protocol):
+    """A number for each candidate that counts in the blend.
+
+    fields: paths in `_source` whose values it finds in `candidates.values`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+
+    def score(self, query: str | None, candidates: Candidates) -> NDArray[np.float64]:
+        """Return (n,) in 0..1, the higher the better, NaN where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +51,8 @@ class RankingOptions:
     kernel: KernelWeights = field(default_factory=KernelWeights)
     crowding: tuple[Cap, ...] = ()
     min_score: float | None = None
+    signals: tuple[tuple[Signal, float], ...] = ()
+    diversifier: Diversifier = greedy_map
 
 
 @dataclass(frozen=True)
@@ -36,7 +62,7 @@ class Ranking:
     order: (n,) positions of the engine's order. blended: (n,) in 0..1, by engine position.
     relevance: (n,) model scores with NaN where unscored, or None when no model was asked.
     notes: what was left out, and why (`no-query-text`, `language`).
-    stages: seconds by stage.
+    stages: seconds by stage. signals: (n,) by the signal's name.
     """
 
     order: NDArray[np.int64]
@@ -44,6 +70,7 @@ class Ranking:
     relevance: NDArray[np.float64] | None
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
+    signals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def rank(
@@ -76,7 +103,13 @@ def rank(
     if vectors is not None and "language" not in notes and (for_kernel or for_model):
         candidates = fill_vectors(candidates, vectors, budget_s)
     relevance = scorer.score(query, candidates) if query and asked else None
-    blended = blend(candidates.first_stage, relevance, options.weights)
+    signals = {signal.name: signal.score(query, candidates) for signal, _ in options.signals}
+    blended = blend(
+        candidates.first_stage,
+        relevance,
+        options.weights,
+        [(signals[signal.name], weight) for signal, weight in options.signals],
+    )
     scored = time.perf_counter()
     order = np.argsort(-blended, kind="stable").astype(np.int64)
     if options.diversity > 0:
@@ -90,7 +123,9 @@ def rank(
         if kernel is None:
             notes.append("nothing-to-diversify-by")
         else:
-            order = greedy_map(blended, kernel, options.diversity)
+            order = options.diversifier(blended, kernel, options.diversity)
+            if not np.array_equal(np.sort(order), np.arange(len(candidates))):
+                raise ValueError("the diversifier's order is no permutation of the candidates")
     if options.min_score is not None:
         low = blended[order] < options.min_score
         order = np.concatenate([order[~low], order[low]])
@@ -98,7 +133,7 @@ def rank(
     if relevance is not None:
         order = keep_places(order, np.isnan(relevance))
     stages = {"score": scored - started, "diversify": time.perf_counter() - scored}
-    return Ranking(order, blended, relevance, tuple(notes), stages)
+    return Ranking(order, blended, relevance, tuple(notes), stages, signals)
 
 
 def keep_places(order: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from tests.proxy.wire import proxy_settings, serve_app
 pytestmark = pytest.mark.live
 
 DOCUMENTS = 300
-INDEX = "pages-invariant"
+INDEX = f"pages-invariant-{uuid.uuid4().hex[:8]}"
 PROPERTY = settings(
     max_examples=30,
     deadline=None,

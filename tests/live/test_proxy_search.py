@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,8 @@ from tests.proxy.wire import serve_app
 
 pytestmark = pytest.mark.live
 
-PLAIN, CODED, NARROW = "cases-plain", "cases-coded", "cases-narrow"
+RUN = uuid.uuid4().hex[:8]  # several sessions may share a node
+PLAIN, CODED, NARROW = (f"cases-{RUN}-{name}" for name in ("plain", "coded", "narrow"))
 MODEL = "all-MiniLM-L6-v2"
 DOCUMENTS = 120
 MATCH: dict[str, Any] = {"query": {"match": {"title": "red running shoes"}}}

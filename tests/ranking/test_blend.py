@@ -64,3 +64,24 @@ def test_a_search_without_scores() -> None:
     base, model = np.array([NAN, NAN]), np.array([0.1, 0.2])
     assert blend(base, None, Weights()).tolist() == [0.0, 0.0]
     assert blend(base, model, Weights()) == pytest.approx([0.0, 0.5])
+
+
+@given(st.data(), st.integers(1, 12), st.floats(0, 5))
+def test_signals_count_by_their_weight_where_they_are_known(
+    data: st.DataObject, n: int, weight: float
+) -> None:
+    base = np.array(data.draw(st.lists(ANY, min_size=n, max_size=n)), dtype=np.float64)
+    unit = st.floats(0, 1) | st.just(NAN)
+    signal = np.array(data.draw(st.lists(unit, min_size=n, max_size=n)))
+    plain = blend(base, None, Weights())
+    mixed = blend(base, None, Weights(), [(signal, weight)])
+    unknown = np.isnan(signal)
+    assert mixed[unknown] == pytest.approx(plain[unknown])
+    expected = (plain + weight * signal) / (1 + weight)
+    assert mixed[~unknown] == pytest.approx(expected[~unknown])
+
+
+def test_a_signal_alone_decides_where_nothing_else_weighs() -> None:
+    signal = np.array([0.1, 0.9, NAN])
+    mixed = blend(np.array([3.0, 2.0, 1.0]), None, Weights(0.0, 0.0), [(signal, 1.0)])
+    assert mixed == pytest.approx([0.1, 0.9, 0.0])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from es_rerank.ranking.blend import Weights
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap
-from es_rerank.ranking.diversify import KernelWeights
+from es_rerank.ranking.diversify import Kernel, KernelWeights
 from es_rerank.ranking.pipeline import RankingOptions, keep_places, rank
 from es_rerank.ranking.score import BiEncoderScorer, PairScorer, VectorCache
 from tests.ranking.bag_of_words import BagOfWords, WordOverlap
@@ -169,3 +169,43 @@ def test_kept_places(order: list[int], kept: list[bool]) -> None:
     assert sorted(result) == list(range(8))
     assert all(result[i] == i for i in range(8) if kept[i])
     assert [i for i in result if not kept[i]] == [i for i in order if not kept[i]]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """In stock first."""
+
+    name: str = "stock"
+    fields: tuple[str, ...] = ("stock",)
+
+    def score(self, query: str | None, candidates: Candidates) -> NDArray[np.float64]:
+        return np.array([float(values[0]) for values in candidates.values["stock"]])
+
+
+def test_a_signal_moves_what_it_favours() -> None:
+    candidates = replace(window(), values={"stock": [[0], [0], [1], [0], [0]]})
+    options = RankingOptions(weights=Weights(0.0, 0.5), diversity=0.0, signals=((Stock(), 1.0),))
+    ranking = rank(None, candidates, options, PairScorer(WordOverlap()))
+    assert ranking.order.tolist() == [2, 0, 1, 3, 4]
+    assert ranking.signals["stock"].tolist() == [0, 0, 1, 0, 0]
+
+
+def test_another_diversifier_takes_the_place_of_the_dpp() -> None:
+    candidates = replace(window(), attributes={"brand": list("aabbc")})
+
+    def backwards(
+        relevance: NDArray[np.float64], kernel: Kernel, diversity: float
+    ) -> NDArray[np.int64]:
+        return np.arange(kernel.size)[::-1]
+
+    options = RankingOptions(diversity=0.5, diversifier=backwards)
+    ranking = rank(None, candidates, options, PairScorer(WordOverlap()))
+    assert ranking.order.tolist() == [4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1, 2, 3], [0, 1, 2], [1, 2, 3, 4, 5]])
+def test_an_order_that_loses_or_repeats_a_candidate_is_refused(order: list[int]) -> None:
+    candidates = replace(window(), attributes={"brand": list("aabbc")})
+    options = RankingOptions(diversity=0.5, diversifier=lambda *_: np.array(order))
+    with pytest.raises(ValueError, match="no permutation"):
+        rank(None, candidates, options, PairScorer(WordOverlap()))

@@ -24,6 +24,11 @@ def explain_places(
         ]
         if ranking.relevance is not None and np.isfinite(ranking.relevance[position]):
             details.append(detail("relevance by the model", float(ranking.relevance[position])))
+        details += [
+            detail(f"signal {name}", float(scores[position]))
+            for name, scores in ranking.signals.items()
+            if np.isfinite(scores[position])
+        ]
         explanations[position] = {
             "description": f"es-rerank: rank {place + 1}, was {position + 1}; "
             "the value is the engine's score of this place",

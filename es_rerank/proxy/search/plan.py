@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.config import Settings
+from es_rerank.plugins import load_plugin
 from es_rerank.proxy.search.fields import FieldCatalog, find_index_settings
 from es_rerank.proxy.search.options import SearchOptions, read_block, resolve_options
 from es_rerank.proxy.search.ranker import Ranker
@@ -21,6 +22,8 @@ from es_rerank.proxy.search.request import (
     read_query_text,
     widen,
 )
+from es_rerank.ranking.diversify import greedy_map
+from es_rerank.ranking.pipeline import Diversifier, RankingOptions, Signal
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Plan:
     fields: IndexFields
     query: str | None
     additions: Additions
+
+    @property
+    def signal_fields(self) -> list[str]:
+        """The fields that the signals read."""
+        return list_signal_fields(self.options.ranking)
 
     def widened(self) -> SearchRequest:
         """The search for the whole window, or for more where the page ends past it."""
@@ -49,13 +57,39 @@ class LeftAlone:
     clamped: tuple[str, ...] = ()
 
 
+def list_signal_fields(ranking: RankingOptions) -> list[str]:
+    """The fields that the signals read, each once."""
+    return list(dict.fromkeys(path for signal, _ in ranking.signals for path in signal.fields))
+
+
+def load_extensions(
+    settings: Settings,
+) -> tuple[tuple[tuple[Signal, float], ...], Diversifier]:
+    """The plugins' signals with their weights, and the diversifier.
+
+    Raises ConfigError when a plugin is not there or cannot be made.
+    """
+    signals = tuple(
+        (load_plugin("signal", name, settings.plugins), weight)
+        for name, weight in settings.rerank.signals.items()
+    )
+    method = settings.rerank.diversify.method
+    if method == "dpp":
+        return signals, greedy_map
+    return signals, load_plugin("diversifier", method, settings.plugins)
+
+
 class Planner:
-    """Plans searches by the settings, the index's fields and the request's own block."""
+    """Plans searches by the settings, the index's fields and the request's own block.
+
+    Raises ConfigError when a plugin that the settings name is not there.
+    """
 
     def __init__(self, settings: Settings, catalog: FieldCatalog, ranker: Ranker) -> None:
         self._settings = settings
         self._catalog = catalog
         self._ranker = ranker
+        self._signals, self._diversifier = load_extensions(settings)
 
     async def plan(self, request: SearchRequest, index: bytes) -> Plan | LeftAlone:
         """Plan one search of a raw index expression (empty for all indices).
@@ -65,6 +99,8 @@ class Planner:
         block = None if request.block is None else read_block(request.block)
         index_settings = find_index_settings(index, self._settings.indices)
         options = resolve_options(block, self._settings.rerank, index_settings)
+        ranking = replace(options.ranking, signals=self._signals, diversifier=self._diversifier)
+        options = replace(options, ranking=ranking)
         page = read_page(request)
         window = clamp_window(request, options.window)
         reason = find_obstacle(request, page, window) if options.enabled else "disabled"
@@ -80,6 +116,7 @@ class Planner:
         )
         capped = tuple(cap.field for cap in options.ranking.crowding)
         others = [*fields.attributes, *capped, *([fields.price] if fields.price else [])]
+        others += list_signal_fields(ranking)
         return Plan(
             request=request,
             page=page,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import Any
 
 from es_rerank import telemetry
 from es_rerank.config import ModelSettings
 from es_rerank.models.embedder import load_embedder
+from es_rerank.plugins import load_plugin
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions, rank
 from es_rerank.ranking.score import (
@@ -37,9 +40,15 @@ class NotReadyError(Exception):
 class Ranker:
     """Loads the model and ranks windows on its own thread."""
 
-    def __init__(self, settings: ModelSettings, max_waiting: int) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        max_waiting: int,
+        plugins: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
         self.error: str | None = None
         self._settings = settings
+        self._plugins = plugins
         self._max_waiting = max_waiting
         self._waiting = 0
         self._scorer: Scorer | None = None
@@ -66,7 +75,9 @@ class Ranker:
     async def load(self) -> None:
         """Load and warm up. Raises ModelError."""
         loop = asyncio.get_running_loop()
-        scorer, vectors = await loop.run_in_executor(self._pool, load, self._settings)
+        scorer, vectors = await loop.run_in_executor(
+            self._pool, load, self._settings, self._plugins
+        )
         self._scorer, self._vectors = scorer, vectors
         telemetry.MODEL_INFO.labels(scorer.name, self._settings.kind, self._settings.device).set(1)
 
@@ -133,11 +144,15 @@ class Ranker:
         loop.run_in_executor(self._background, vectors.encode, work.texts).add_done_callback(finish)
 
 
-def load(settings: ModelSettings) -> tuple[Scorer, VectorCache | None]:
+def load(
+    settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]
+) -> tuple[Scorer, VectorCache | None]:
     """Make the scorer that the settings name, and try it once.
 
-    Raises ModelError.
+    Raises ModelError, and ConfigError for a plugin that is not there.
     """
+    if settings.kind == "plugin":
+        return load_plugin("scorer", settings.name, plugins), None
     if settings.kind == "remote":
         from es_rerank.models.remote import RemoteReranker
 

@@ -134,4 +134,5 @@ class Reranker:
             [cap.field for cap in plan.options.ranking.crowding],
             0 if cache is None else cache.encoder.dimensions,
             self._ranker.reads_texts,
+            plan.signal_fields,
         )

@@ -24,19 +24,21 @@ def gather(
     capped: Collection[str],
     dimensions: int,
     every_text: bool,
+    valued: Collection[str] = (),
 ) -> Candidates:
     """Turn hits into candidates.
 
     capped: attributes that crowding counts, beside those of the index. dimensions: of the codes, 0
     where none are read. every_text: whether the scorer reads texts; otherwise only those of hits
-    without a stored vector are looked at.
+    without a stored vector are looked at. valued: fields whose values signals read.
     """
     vectors = present = None
     if fields.code is not None and dimensions:
         codes = [read_code(hit, fields.code) for hit in hits]
         vectors, present = decode_codes(codes, dimensions)
     names = dict.fromkeys([*fields.attributes, *capped])
-    wanted = {path.split(".")[0] for path in (*fields.text, *names, fields.price or "")}
+    paths = (*fields.text, *names, *valued, fields.price or "")
+    wanted = {path.split(".")[0] for path in paths}
     documents = [read_document(hit, wanted) for hit in hits]
     attributes: dict[str, list[str | None]] = {
         name: [read_attribute(document, name) for document in documents] for name in names
@@ -55,6 +57,9 @@ def gather(
         vectors=vectors,
         has_vector=present,
         attributes=attributes,
+        values={
+            path: [list(read_values(document, path)) for document in documents] for path in valued
+        },
     )
 
 
