@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from es_rerank.proxy.admin import pages
-from es_rerank.proxy.search import handler, options, plan, request, rerank
+from es_rerank.proxy.search import coding, handler, obstacle, options, plan, request, rerank
 from es_rerank.ranking import pipeline
 from es_rerank.telemetry import METRICS
 
@@ -25,13 +25,14 @@ REASON_PATTERNS = {
         r'"skipped", "([a-z-]+)"',
     ],
     request: [r'BodyError\("([a-z-]+)"\)'],
-    request.find_obstacle: [r'return "([a-z_0-9-]+)"'],
+    coding: [r'BodyError\("([a-z-]+)"\)'],
+    obstacle.find_obstacle: [r'return "([a-z_0-9-]+)"'],
     pipeline: [r'notes\.append\("([a-z-]+)"\)'],
 }
 
 
 def reasons() -> set[str]:
-    found = {*request.FOREIGN_KEYS, *request.FOREIGN_PARAMETERS}
+    found = {*obstacle.FOREIGN_KEYS, *obstacle.FOREIGN_PARAMETERS}
     for place, patterns in REASON_PATTERNS.items():
         source = inspect.getsource(place)  # type: ignore[arg-type]
         for pattern in patterns:

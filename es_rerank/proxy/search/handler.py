@@ -29,10 +29,11 @@ from es_rerank.proxy.relay import (
     send_upstream_error,
     while_connected,
 )
+from es_rerank.proxy.search.coding import BodyError
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
 from es_rerank.proxy.search.ranker import Ranker
-from es_rerank.proxy.search.request import BodyError, read_request, write_request
+from es_rerank.proxy.search.request import read_request, write_request
 from es_rerank.proxy.search.rerank import Reranker, UnusableAnswerError
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream
 

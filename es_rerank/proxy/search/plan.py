@@ -7,21 +7,14 @@ from dataclasses import dataclass, replace
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.config import Settings
 from es_rerank.plugins import load_plugin
+from es_rerank.proxy.search.additions import Additions, choose_additions, widen
 from es_rerank.proxy.search.fields import FieldCatalog, find_index_settings
+from es_rerank.proxy.search.obstacle import find_obstacle
 from es_rerank.proxy.search.options import SearchOptions, read_block, resolve_options
+from es_rerank.proxy.search.page import Page, clamp_window, read_page
+from es_rerank.proxy.search.query_text import read_query_fields, read_query_text
 from es_rerank.proxy.search.ranker import Ranker
-from es_rerank.proxy.search.request import (
-    Additions,
-    Page,
-    SearchRequest,
-    choose_additions,
-    clamp_window,
-    find_obstacle,
-    read_page,
-    read_query_fields,
-    read_query_text,
-    widen,
-)
+from es_rerank.proxy.search.request import SearchRequest
 from es_rerank.ranking.diversify import greedy_map
 from es_rerank.ranking.pipeline import Diversifier, RankingOptions, Signal
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from es_rerank.proxy.search.request import SearchRequest
+
 MAX_DEPTH = 20
 FULL_TEXT = frozenset({"match", "match_phrase", "match_phrase_prefix", "match_bool_prefix"})
 MULTI_FIELD = frozenset({"multi_match", "combined_fields"})
@@ -22,6 +24,19 @@ NEGATED = re.compile(r"(?<![^\s(])(?:-|!|NOT\s+)(?:[\w.*\\]+:)?(?:\"[^\"]*\"|\([
 OPERATORS = re.compile(
     r"\b(?:AND|OR|NOT|TO)\b|&&|\|\||[+\-!(){}\[\]^\"~*?:\\/|<>=]|(?<=[~^])[\d.]+"
 )
+
+
+def read_query_text(request: SearchRequest) -> str | None:
+    """The shopper's words: `q=` wins over the body's query, as in the engine."""
+    q = request.parameter("q")
+    return (
+        read_query_string(q) or None if q is not None else find_query_text(request.value("query"))
+    )
+
+
+def read_query_fields(request: SearchRequest) -> tuple[str, ...]:
+    """The text fields that the query itself names, for where the mapping tells none."""
+    return tuple(find_query_fields(request.value("query")))
 
 
 def find_query_text(query: Any) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from es_rerank.proxy.search.request import Additions
+from es_rerank.proxy.search.additions import Additions
 
 RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])

@@ -12,21 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_rerank.proxy.answer import Header
-from es_rerank.proxy.search.request import (
-    Additions,
-    BodyError,
-    Page,
-    SearchRequest,
-    choose_additions,
-    clamp_window,
-    find_obstacle,
-    read_page,
-    read_query_text,
-    read_request,
-    shows_source,
-    widen,
-    write_request,
-)
+from es_rerank.proxy.search.additions import Additions, choose_additions, shows_source, widen
+from es_rerank.proxy.search.coding import BodyError
+from es_rerank.proxy.search.obstacle import find_obstacle
+from es_rerank.proxy.search.page import Page, clamp_window, read_page
+from es_rerank.proxy.search.query_text import read_query_text
+from es_rerank.proxy.search.request import SearchRequest, read_request, write_request
 
 TYPE: Header = (b"content-type", b"application/json")
 OURS = {"from", "size", "ext", "fields", "docvalue_fields"}

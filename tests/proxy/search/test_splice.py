@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_rerank.proxy.search.request import Additions
+from es_rerank.proxy.search.additions import Additions
 from es_rerank.proxy.search.splice import (
     AnswerError,
     SearchAnswer,

@@ -1,0 +1,77 @@
+"""What the proxy asks for on top of the client's own wishes, and never shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from es_rerank.proxy.search.request import RAW_LIST, SearchRequest, plain
+
+
+@dataclass(frozen=True)
+class Additions:
+    """What the proxy asks for beyond the client's own wishes, by path."""
+
+    fields: tuple[str, ...] = ()
+    docvalue_fields: tuple[str, ...] = ()
+
+
+def shows_source(request: SearchRequest) -> bool:
+    """Whether each hit will carry its whole `_source`."""
+    if any(plain(key).startswith("_source") for key, _ in request.parameters):
+        return False
+    source = request.body.get("_source")
+    return source is None or bytes(source).strip() == b"true"
+
+
+def widen(request: SearchRequest, hits: int, additions: Additions) -> SearchRequest:
+    """Ask for the first `hits` hits, with what the model and the kernel need."""
+    body = dict(request.body)
+    body["from"] = msgspec.Raw(b"0")
+    body["size"] = msgspec.Raw(str(hits).encode())
+    for name, paths in (
+        ("fields", additions.fields),
+        ("docvalue_fields", additions.docvalue_fields),
+    ):
+        if paths:
+            present = RAW_LIST.decode(body.get(name, b"[]"))
+            body[name] = msgspec.Raw(msgspec.json.encode([*present, *paths]))
+    parameters = tuple((k, v) for k, v in request.parameters if plain(k) not in {"from", "size"})
+    return replace(request, body=body, parameters=parameters, edited=True)
+
+
+def choose_additions(
+    request: SearchRequest, text: Iterable[str], others: Iterable[str], code: str | None
+) -> Additions:
+    """What must be asked for: the code always, other fields only where `_source` is not shown.
+
+    What the client's own wishes bring into a hit's `fields` is never asked for again: that could
+    change its form, and it must stay in the answer.
+    """
+    own = own_fields(request)
+    docvalue = () if code is None or asked_for(own, code) else (code,)
+    if shows_source(request):
+        return Additions((), docvalue)
+    paths = dict.fromkeys([*text, *others])
+    return Additions(tuple(path for path in paths if not asked_for(own, path)), docvalue)
+
+
+def own_fields(request: SearchRequest) -> list[str]:
+    """Paths and patterns of what the client's own wishes bring into a hit's `fields`."""
+    wishes = [*(request.value("fields") or ()), *(request.value("docvalue_fields") or ())]
+    named = [item.get("field") if isinstance(item, Mapping) else item for item in wishes]
+    scripts, collapse = request.value("script_fields"), request.value("collapse")
+    if isinstance(scripts, dict):
+        named.extend(scripts)
+    if isinstance(collapse, dict):
+        named.append(collapse.get("field"))
+    named.extend((request.parameter("docvalue_fields") or "").split(","))
+    return [name for name in named if isinstance(name, str) and name]
+
+
+def asked_for(patterns: Iterable[str], path: str) -> bool:
+    """Whether a path is among the patterns."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
