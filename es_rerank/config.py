@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -33,6 +41,17 @@ API_KEY_FALLBACKS = ("ELASTIC_API_KEY", "ES_API_KEY")
 SECRETS = (("upstream", "password"), ("upstream", "api_key"), ("model", "api_key"))
 CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 """`user:password@` in an address."""
+
+
+Expansion = Literal["knn"]
+"""What adds candidates that the words alone do not find."""
+
+
+def read_expansions(value: Any) -> Any:
+    """One expansion as a list of one, `none` as a list of none."""
+    if isinstance(value, str):
+        return [] if value == "none" else [value]
+    return value
 
 
 class Section(BaseModel):
@@ -102,7 +121,15 @@ class RerankSettings(Section):
     signals: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="Weight of each plugin's signal, by the plugin's name."
     )
+    expand: tuple[Expansion, ...] = Field(
+        (), description="What adds candidates that the words do not find: knn."
+    )
+    expand_on_request: tuple[Expansion, ...] = Field(
+        (), description="What a request may ask for as well, by its own `expand`."
+    )
     diversify: DiversifySettings = Field(default_factory=DiversifySettings)
+
+    _read_expand = field_validator("expand", "expand_on_request", mode="before")(read_expansions)
 
     @model_validator(mode="after")
     def _within_maximum(self) -> RerankSettings:
@@ -124,6 +151,9 @@ class IndexSettings(Section):
     text_fields: tuple[str, ...] = Field((), description="As in [rerank].")
     attribute_fields: tuple[str, ...] = Field((), description="As in [rerank].")
     price_field: str | None = Field(None, description="As in [rerank].")
+    expand: tuple[Expansion, ...] | None = Field(None, description="As in [rerank].")
+
+    _read_expand = field_validator("expand", mode="before")(read_expansions)
 
 
 class ModelSettings(Section):

@@ -10,6 +10,7 @@ import pytest
 
 from es_rerank.proxy.admin import pages
 from es_rerank.proxy.search import coding, handler, obstacle, options, plan, request, rerank
+from es_rerank.proxy.search.expand import expander, knn
 from es_rerank.ranking import pipeline
 from es_rerank.telemetry import METRICS
 
@@ -27,6 +28,8 @@ REASON_PATTERNS = {
     request: [r'BodyError\("([a-z-]+)"\)'],
     coding: [r'BodyError\("([a-z-]+)"\)'],
     obstacle.find_obstacle: [r'return "([a-z_0-9-]+)"'],
+    knn: [r'NoNeighboursError\("([a-z-]+)"\)'],
+    expander: [r'NoNeighboursError\("([a-z-]+)"\)', r'notes\.append\("([a-z-]+)"\)'],
     pipeline: [r'notes\.append\("([a-z-]+)"\)'],
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +29,7 @@ from es_rerank.proxy.relay import (
     while_connected,
 )
 from es_rerank.proxy.search.coding import BodyError
+from es_rerank.proxy.search.expand.expander import BeyondWindowError, Expander
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
 from es_rerank.proxy.search.ranker import Ranker
@@ -60,6 +60,7 @@ class SearchHandler:
         self._upstream = upstream
         self._planner = Planner(settings, catalog, ranker)
         self._reranker = Reranker(ranker)
+        self._expander = Expander(upstream, ranker, settings.proxy.max_answer_bytes)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, index: bytes) -> str:
         """Answer one search. Returns the outcome: applied, skipped, fallback or error."""
@@ -91,7 +92,7 @@ class SearchHandler:
         except BodyError as error:
             return await self._leave_alone(send, sent, skipped(str(error)))
         try:
-            plan = await self._planner.plan(request, index)
+            plan = await self._planner.plan(request, index, may_expand=True)
         except RequestError as error:
             await send_error(send, 400, "parsing_exception", str(error), self._upstream.product)
             return "error"
@@ -115,18 +116,17 @@ class SearchHandler:
 
     async def _rerank(self, send: Send, plan: Plan, sent: Sent) -> str:
         """Ask the cluster for the window, rank it, and answer with the page."""
-        began = time.perf_counter()
-        target, headers, body = write_request(plan.widened())
         try:
-            answer = await self._upstream.ask(
-                sent.method, target, headers, body, self._settings.proxy.max_answer_bytes
-            )
+            asked = await self._expander.ask(plan)
+        except BeyondWindowError:
+            marks = skipped("beyond-window", plan.options.clamped)
+            return await self._leave_alone(send, sent, marks)
         except AnswerTooLargeError:
             return await self._fall_back(send, sent, "answer-too-large")
         except (aiohttp.ClientError, TimeoutError) as error:
             await send_upstream_error(send, self._upstream, error)
             return "error"
-        upstream_s = time.perf_counter() - began
+        plan, answer = asked.plan, asked.answer
         if answer.status in {400, 406}:
             # It may be our rewriting that the cluster refuses: let it judge the client's own words.
             return await self._fall_back(send, sent, "refused")
@@ -134,11 +134,12 @@ class SearchHandler:
             await send_answer(send, answer.status, answer.body, without_length(answer.headers, ()))
             return "error"
         try:
-            done = await self._reranker.rerank(plan, answer.body, upstream_s)
+            done = await self._reranker.rerank(plan, answer.body, asked.stages, asked.others)
         except UnusableAnswerError as error:
             return await self._fall_back(send, sent, str(error))
+        reason = ",".join(filter(None, [done.reason, *asked.notes]))
         marks = [
-            (MARK, mark(done.outcome, done.reason, plan.options.clamped)),
+            (MARK, mark(done.outcome, reason, plan.options.clamped, asked.used)),
             (b"server-timing", write_timing(done.stages)),
         ]
         accepted = find_header(plan.request.headers, b"accept-encoding")
@@ -158,13 +159,20 @@ def skipped(reason: str, clamped: Sequence[str] = ()) -> list[Header]:
     return [(MARK, mark("skipped", reason, clamped))]
 
 
-def mark(outcome: str, reason: str | None, clamped: Sequence[str] = ()) -> bytes:
+def mark(
+    outcome: str,
+    reason: str | None,
+    clamped: Sequence[str] = (),
+    expanded: Sequence[str] = (),
+) -> bytes:
     """The value of X-Es-Rerank."""
     parts = [outcome]
     if reason:
         parts.append(f"reason={reason}")
     if clamped:
         parts.append(f"clamped={','.join(clamped)}")
+    if expanded:
+        parts.append(f"expanded={','.join(expanded)}")
     return "; ".join(parts).encode()
 
 

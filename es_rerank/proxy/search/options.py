@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from es_rerank.config import IndexSettings, RerankSettings
+from es_rerank.config import Expansion, IndexSettings, RerankSettings, read_expansions
 from es_rerank.errors import RequestError
 from es_rerank.ranking.blend import Weights
 from es_rerank.ranking.crowding import Cap
@@ -71,6 +71,9 @@ class RequestBlock(Block):
         None, ge=1, description="Milliseconds for ranking; then the engine's order goes back."
     )
     explain: bool = Field(False, description="Say in `_explanation` why each hit stands there.")
+    expand: Annotated[list[Expansion], BeforeValidator(read_expansions)] | None = Field(
+        None, max_length=10, description="What adds candidates: `none`, or what is allowed of knn."
+    )
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class SearchOptions:
     attribute_fields: tuple[str, ...] = ()
     price_field: str | None = None
     explain: bool = False
+    expand: tuple[Expansion, ...] = ()
     clamped: tuple[str, ...] = ()
 
 
@@ -137,6 +141,11 @@ def resolve_options(
             clamped.append(name)
         return min(value, maximum)
 
+    own = first(index.expand, rerank.expand)
+    allowed = {*own, *rerank.expand_on_request}
+    wished = own if block.expand is None else tuple(dict.fromkeys(block.expand))
+    if not allowed.issuperset(wished):
+        clamped.append("expand")
     weights = block.weights or WeightsBlock(
         relevance=rerank.relevance_weight, first_stage=rerank.first_stage_weight
     )
@@ -166,6 +175,7 @@ def resolve_options(
         attribute_fields=index.attribute_fields or rerank.attribute_fields,
         price_field=index.price_field or rerank.price_field,
         explain=block.explain,
+        expand=tuple(name for name in wished if name in allowed),
         clamped=tuple(clamped),
     )
 

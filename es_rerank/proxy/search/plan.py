@@ -9,7 +9,7 @@ from es_rerank.config import Settings
 from es_rerank.plugins import load_plugin
 from es_rerank.proxy.search.additions import Additions, choose_additions, widen
 from es_rerank.proxy.search.fields import FieldCatalog, find_index_settings
-from es_rerank.proxy.search.obstacle import find_obstacle
+from es_rerank.proxy.search.obstacle import RESULT_WINDOW, find_obstacle
 from es_rerank.proxy.search.options import SearchOptions, read_block, resolve_options
 from es_rerank.proxy.search.page import Page, clamp_window, read_page
 from es_rerank.proxy.search.query_text import read_query_fields, read_query_text
@@ -84,19 +84,26 @@ class Planner:
         self._ranker = ranker
         self._signals, self._diversifier = load_extensions(settings)
 
-    async def plan(self, request: SearchRequest, index: bytes) -> Plan | LeftAlone:
+    async def plan(
+        self, request: SearchRequest, index: bytes, may_expand: bool = False
+    ) -> Plan | LeftAlone:
         """Plan one search of a raw index expression (empty for all indices).
 
-        Raises RequestError when the request's own block is wrong.
+        may_expand: whether more candidates can be added. A page past the window is then no
+        obstacle, since what was added to the window changes all that follows. Raises RequestError
+        when the request's own block is wrong.
         """
         block = None if request.block is None else read_block(request.block)
         index_settings = find_index_settings(index, self._settings.indices)
         options = resolve_options(block, self._settings.rerank, index_settings)
         ranking = replace(options.ranking, signals=self._signals, diversifier=self._diversifier)
         options = replace(options, ranking=ranking)
+        if not may_expand:
+            options = replace(options, expand=())
         page = read_page(request)
         window = clamp_window(request, options.window)
-        reason = find_obstacle(request, page, window) if options.enabled else "disabled"
+        reach = RESULT_WINDOW if options.expand and window else window
+        reason = find_obstacle(request, page, reach) if options.enabled else "disabled"
         if reason is not None or page is None:
             return LeftAlone(reason or "result-window", options.clamped)
         found = await self._catalog.find(index, request.headers)

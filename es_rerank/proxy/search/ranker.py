@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from es_rerank import telemetry
 from es_rerank.config import ModelSettings
 from es_rerank.models.embedder import load_embedder
@@ -129,6 +132,20 @@ class Ranker:
             job.cancel()
             self._waiting -= 1
             telemetry.WAITING.set(self._waiting)
+
+    async def embed(self, text: str) -> NDArray[np.float32]:
+        """Embed one text on the worker's thread, (d,) of length 1.
+
+        Raises NotReadyError, also where nothing here embeds, or OverloadedError.
+        """
+        if self._vectors is None:
+            raise NotReadyError(self.error or "there is no embedder")
+        if self._waiting >= self._max_waiting:
+            raise OverloadedError
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self._pool, self._vectors.encode, [text])
+        vector: NDArray[np.float32] = rows[0]
+        return vector
 
     def _embed_later(self, work: TooSlowError) -> None:
         """Embed texts when nobody waits; not when enough of that is already to be done."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from es_rerank import telemetry
 from es_rerank.proxy.search import splice
+from es_rerank.proxy.search.expand.fuse import Found, Fused, explain_ranks, fuse
 from es_rerank.proxy.search.explain import explain_places
 from es_rerank.proxy.search.plan import Plan
 from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
@@ -51,10 +52,13 @@ class Reranker:
         self._fallen: Counter[str] = Counter()
         self._quiet_until: dict[str, float] = {}
 
-    async def rerank(self, plan: Plan, answer: bytes, upstream_s: float) -> Reranked:
+    async def rerank(
+        self, plan: Plan, answer: bytes, stages: Mapping[str, float], others: Sequence[Found] = ()
+    ) -> Reranked:
         """Rank the window in `answer`, the cluster's to `plan.widened()`, and cut the page out.
 
-        Raises UnusableAnswerError. Whatever breaks in ranking, the engine's order goes back.
+        others: hits of further searches, with which the window is filled too. Raises
+        UnusableAnswerError. Whatever breaks in ranking, the engine's order goes back.
         """
         began = time.perf_counter()
         try:
@@ -64,15 +68,19 @@ class Reranker:
         if REFUSED_BY_SHARDS in bytes(taken.body.get("_shards", b"")):
             # Some indices took our rewriting and others did not: their hits would be missing.
             raise UnusableAnswerError("refused")
+        fused = fuse(taken, others, plan.window) if others else Fused(taken)
+        taken = fused.answer
         ranking, outcome, reason = await self._rank(plan, taken)
         order: Sequence[int] = range(min(plan.window, len(taken.hits)))
         explanations: Mapping[int, Any] = {}
-        stages = {"upstream": upstream_s}
+        stages = dict(stages)
         if ranking is not None:
             order = [int(i) for i in ranking.order]
             stages |= ranking.stages
             if plan.options.explain:
                 explanations = explain_places(ranking, taken.hits)
+                if others:
+                    explanations = explain_ranks(explanations, fused.ranks)
         page = splice.place_hits(
             taken, order, plan.page.start, plan.page.size, plan.additions, explanations
         )
@@ -87,6 +95,8 @@ class Reranker:
         self, plan: Plan, taken: splice.SearchAnswer
     ) -> tuple[Ranking | None, str, str | None]:
         """Rank the window. Returns (ranking or None, outcome, reason)."""
+        if plan.page.start >= plan.window:
+            return None, "skipped", "beyond-window"
         hits = taken.hits[: plan.window]
         telemetry.CANDIDATES.observe(len(hits))
         if len(hits) < MIN_HITS:

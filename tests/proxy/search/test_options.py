@@ -25,6 +25,7 @@ FULL: dict[str, Any] = {
     "crowding": [{"field": "brand", "max_count": 2, "per": 10, "mode": "demote"}],
     "timeout_ms": 150,
     "explain": True,
+    "expand": [],
 }
 
 
@@ -149,3 +150,39 @@ def test_no_block_breaks_the_reading(block: Any) -> None:
         assert "[es_rerank]" in str(error)
     else:
         assert 1 <= options.window <= RerankSettings().max_rank_window_size
+
+
+@pytest.mark.parametrize(
+    ("wished", "operator", "index", "on_request", "expected", "clamped"),
+    [
+        (None, (), None, (), (), ()),
+        (None, ("knn",), None, (), ("knn",), ()),
+        (None, ("knn",), (), (), (), ()),
+        (None, (), ("knn",), (), ("knn",), ()),
+        ("none", ("knn",), None, (), (), ()),
+        ("knn", ("knn",), None, (), ("knn",), ()),
+        ("knn", (), None, ("knn",), ("knn",), ()),
+        ("knn", (), None, (), (), ("expand",)),
+        (["knn", "knn"], ("knn",), (), (), (), ("expand",)),
+        ([], ("knn",), None, (), (), ()),
+    ],
+)
+def test_candidates_are_added_where_the_operator_allows_it(
+    wished: Any,
+    operator: tuple[Any, ...],
+    index: tuple[Any, ...] | None,
+    on_request: tuple[Any, ...],
+    expected: tuple[str, ...],
+    clamped: tuple[str, ...],
+) -> None:
+    rerank = RerankSettings(expand=operator, expand_on_request=on_request)
+    block = None if wished is None else read_block({"expand": wished})
+    options = resolve_options(block, rerank, IndexSettings(expand=index))
+    assert (options.expand, options.clamped) == (expected, clamped)
+
+
+def test_one_expansion_may_stand_without_brackets() -> None:
+    assert RerankSettings.model_validate({"expand": "knn"}).expand == ("knn",)
+    assert IndexSettings.model_validate({"expand": "none"}).expand == ()
+    with pytest.raises(RequestError, match="expand"):
+        read_block({"expand": "synonym"})

@@ -1,0 +1,1 @@
+"""More candidates than the words alone find: nearest neighbours, mended spelling, other words."""
