@@ -69,8 +69,17 @@ class UpstreamSettings(Section):
     api_key_file: Path | None = Field(None, description="File that holds the API key.")
     ca_certs: Path | None = Field(None, description="PEM file of the authorities to trust.")
     verify: bool = Field(True, description="Check the cluster's certificate.")
-    timeout_s: float = Field(60.0, gt=0, description="Seconds to wait for the cluster's answer.")
-    connections: int = Field(256, ge=1, description="Connections kept to the cluster at most.")
+    timeout_s: float = Field(
+        60.0, gt=0, description="Seconds to wait for the first byte of the cluster's answer."
+    )
+    stall_timeout_s: float | None = Field(
+        None, gt=0, description="Seconds between two pieces of an answer; as timeout_s if unset."
+    )
+    connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to wait for a connection.")
+    connections: int = Field(256, ge=1, description="Connections to the cluster at most.")
+    keep_alive_s: float = Field(
+        30.0, ge=0, description="Seconds that a connection may rest before it is not used again."
+    )
 
 
 class ProxySettings(Section):

@@ -46,6 +46,12 @@ FALLBACKS = Counter(
 WAITING = Gauge(
     "es_rerank_score_queue_depth", "Searches waiting for or in the model.", registry=METRICS
 )
+UPSTREAM_REPEATS = Counter(
+    "es_rerank_upstream_repeats",
+    "Requests sent again: a kept connection was stale, or another node had to answer.",
+    ["reason"],
+    registry=METRICS,
+)
 INFLIGHT = Gauge("es_rerank_inflight_requests", "Requests being answered.", registry=METRICS)
 MODEL_INFO = Gauge(
     "es_rerank_model_info", "The model in use.", ["model", "kind", "device"], registry=METRICS

@@ -7,10 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-import aiohttp
-
 from es_rerank.proxy.answer import Header, Message, Receive, Scope, Send, find_header, send_error
-from es_rerank.proxy.upstream import Upstream, answered
+from es_rerank.proxy.upstream import Upstream, UpstreamError
 
 BUFFERED_BYTES = 65_536
 """Request bodies up to this size are held, so that a stale connection can be tried again."""
@@ -44,7 +42,7 @@ async def while_connected(
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done() and not ended:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError):
+            with contextlib.suppress(asyncio.CancelledError, UpstreamError):
                 await task
             raise ClientGoneError
         return await task
@@ -133,30 +131,24 @@ async def pass_through(
                 {
                     "type": "http.response.start",
                     "status": response.status,
-                    "headers": [*answered(response), *extra],
+                    "headers": [*response.headers, *extra],
                 }
             )
             started = True
-            async for chunk in response.content.iter_any():
+            async for chunk in response.chunks():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
             return response.status
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except UpstreamError as error:
         if started:
             raise
         return await send_upstream_error(send, upstream, error)
 
 
-async def send_upstream_error(send: Send, upstream: Upstream, error: Exception) -> int:
-    """Say that the cluster did not answer: 504 when it took too long, 502 otherwise."""
-    if isinstance(error, TimeoutError):
-        status, kind = 504, "upstream_timeout_exception"
-        reason = f"the cluster at {upstream.url} did not answer in time"
-    else:
-        status, kind = 502, "upstream_unreachable_exception"
-        reason = f"the cluster at {upstream.url} cannot be reached: {type(error).__name__}"
-    await send_error(send, status, kind, reason, upstream.product)
-    return status
+async def send_upstream_error(send: Send, upstream: Upstream, error: UpstreamError) -> int:
+    """Say why the cluster did not answer, in its own shape."""
+    await send_error(send, error.status, error.kind, str(error), upstream.product)
+    return error.status
 
 
 def request_target(scope: Scope) -> bytes:

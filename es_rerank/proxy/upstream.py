@@ -1,30 +1,47 @@
-"""The cluster behind the proxy: one pool of connections, bytes in and out as they are."""
+"""The cluster behind the proxy: a request in, an answer out, bytes as they are.
+
+`stream` gives an answer piece by piece, `ask` whole, `send` to callbacks. Which node answers, over
+which connection, and whether a request may be sent again is the business of `wire`.
+"""
 
 from __future__ import annotations
 
-import ssl
+import asyncio
+import re
 from base64 import b64encode
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import aiohttp
-from yarl import URL
+from types import TracebackType
+from urllib.parse import quote, unquote, urlsplit
 
 from es_rerank.config import UpstreamSettings
 from es_rerank.errors import ConfigError
 from es_rerank.proxy.answer import Header
+from es_rerank.proxy.wire.client import HOP_BY_HOP, Reader
+from es_rerank.proxy.wire.exchange import Exchange, Request
+from es_rerank.proxy.wire.failure import UpstreamError
+from es_rerank.proxy.wire.pool import Node, Pool
+from es_rerank.proxy.wire.tls import make_context
 
-# RFC 9110, 7.6.1: these belong to one connection and are not passed on.
-HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te"}
-    | {b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection"}
-)
-NOT_FORWARDED = HOP_BY_HOP | {b"host", b"expect"}
-HEADER_BYTES = 65_536
-AUTO_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+__all__ = ["Answer", "AnswerTooLargeError", "Reader", "Response", "Upstream", "UpstreamError"]
+
+NOT_FORWARDED = HOP_BY_HOP | {b"host", b"expect", b"content-length"}
+UNSAFE = re.compile(rb"[\x00-\x20\x7f-\xff]")
+"""What a request's target cannot hold (RFC 9112, 3.2)."""
 # Which of a request's headers say who asks.
 PRINCIPAL_HEADERS = frozenset({b"authorization", b"es-security-runas-user", b"cookie"})
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+# Idempotent by its method, and yet not: a scroll moves on, a bulk may create without ids.
+MOVING = re.compile(rb"(?:/_search/scroll(?:/[^?]*)?|/_bulk)(?:$|\?)")
+# Reads that are sent with POST for their body's sake.
+READING = re.compile(
+    rb"(?:/[^/?]+)?/(?:_m?search(?:/template)?|_count|_mget|_field_caps|_validate/query|"
+    rb"_explain/[^/?]+|_render/template(?:/[^/?]+)?|_search_shards|_rank_eval|_m?termvectors)"
+    rb"/?(?:$|\?)"
+)
+QUEUED_BYTES = 262_144
+"""Bytes of an answer that wait for its reader before the cluster is made to wait."""
 
 
 @dataclass(frozen=True)
@@ -41,73 +58,49 @@ class AnswerTooLargeError(Exception):
 
 
 class Upstream:
-    """The cluster's address and the connections to it."""
+    """The cluster's addresses and the connections to it."""
 
     def __init__(self, settings: UpstreamSettings) -> None:
-        url = URL(settings.url, encoded=True)
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise ConfigError(
-                f"upstream.url {settings.url!r} is no address: give one such as "
-                "http://localhost:9200"
-            )
-        # The address is shown in errors and on pages: credentials in it are ours alone.
-        self.url = str(url.with_user(None)).rstrip("/")
-        self._user, self._password = url.user, url.password
-        self.product: list[Header] = []
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
+        self._nodes, self._user, self._password = [], None, None
+        for url in settings.url.split(","):
+            node, user, password = read_address(url.strip())
+            self._nodes.append(node)
+            if user is not None:
+                self._user, self._password = user, password
+        # Shown in errors and on pages: credentials in an address are ours alone.
+        self.url = ", ".join(node.url for node in self._nodes)
+        self.product: list[Header] = []
+        self._pool: Pool | None = None
 
     async def open(self) -> None:
-        """Open the pool."""
-        verified: ssl.SSLContext | bool = True
-        if self.url.startswith("https"):
-            if self._settings.ca_certs is not None:
-                verified = ssl.create_default_context(cafile=str(self._settings.ca_certs))
-            elif not self._settings.verify:
-                verified = False
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._settings.connections, ssl=verified),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=AUTO_HEADERS,
-            max_line_size=HEADER_BYTES,
-            max_field_size=HEADER_BYTES,
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=10.0, sock_read=self._settings.timeout_s
-            ),
-        )
+        """Open the pool. Raises ConfigError when a certificate cannot be read."""
+        if any(node.url.startswith("https") for node in self._nodes):
+            context = make_context(self._settings)
+            for node in self._nodes:
+                node.tls = context if node.url.startswith("https") else None
+        self._pool = Pool(self._nodes, self._settings)
 
     async def close(self) -> None:
         """Close the pool."""
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self,
         method: str,
         target: bytes,
         headers: Iterable[Header],
         body: bytes | AsyncIterator[bytes] | None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask the cluster; the answer's body is still to be read.
+        repeatable: bool | None = None,
+    ) -> Response:
+        """Ask the cluster: `async with` gives the answer's head, its body is still to be read.
 
         target: raw path and query, sent byte for byte. headers: sent as they are but for the
-        hop-by-hop ones. Raises aiohttp.ClientError or TimeoutError.
+        hop-by-hop ones. repeatable: whether the request may be sent again after a failure, by
+        default what `may_repeat` says. Raises UpstreamError.
         """
-        if self._session is None:
-            raise RuntimeError("the upstream is not open")
-        async with self._session.request(
-            method,
-            URL(self.url + as_text(target), encoded=True),
-            headers=[(as_text(k), as_text(v)) for k, v in forwarded(headers)],
-            data=body,
-            allow_redirects=False,
-        ) as response:
-            product = response.headers.get("X-Elastic-Product")
-            if product and not self.product:
-                self.product = [(b"x-elastic-product", product.encode("latin-1"))]
-            yield response
+        return Response(self, self._write(method, target, headers, body, repeatable))
 
     async def ask(
         self,
@@ -116,18 +109,35 @@ class Upstream:
         headers: Iterable[Header],
         body: bytes | None,
         max_bytes: int,
+        repeatable: bool | None = None,
     ) -> Answer:
         """Ask the cluster and read the whole answer, at most `max_bytes`.
 
-        Raises AnswerTooLargeError, aiohttp.ClientError or TimeoutError.
+        Raises AnswerTooLargeError or UpstreamError.
         """
-        async with self.stream(method, target, headers, body) as response:
-            parts = bytearray()
-            async for part in response.content.iter_any():
-                parts += part
-                if len(parts) > max_bytes:
-                    raise AnswerTooLargeError
-            return Answer(response.status, answered(response), bytes(parts))
+        collector = Collector(self, max_bytes)
+        request = self._write(method, target, headers, body, repeatable)
+        exchange = self._begin(request, collector, held=True)
+        try:
+            return await collector.answer
+        finally:
+            exchange.cancel()
+
+    def send(
+        self,
+        method: str,
+        target: bytes,
+        headers: Iterable[Header],
+        body: bytes | AsyncIterator[bytes] | None,
+        reader: Reader,
+        repeatable: bool | None = None,
+    ) -> Exchange:
+        """Ask the cluster and let `reader` have the answer by callbacks, without a task.
+
+        The exchange returned can be paused, resumed and cancelled.
+        """
+        request = self._write(method, target, headers, body, repeatable)
+        return self._begin(request, reader, held=False)
 
     def own_credentials(self) -> list[Header]:
         """The Authorization header of the proxy's own calls, empty when none are set."""
@@ -143,30 +153,174 @@ class Upstream:
             return []
         return [(b"authorization", value.encode())]
 
+    def _write(
+        self,
+        method: str,
+        target: bytes,
+        headers: Iterable[Header],
+        body: bytes | AsyncIterator[bytes] | None,
+        repeatable: bool | None,
+    ) -> Request:
+        if UNSAFE.search(target):
+            raise ValueError(f"the target {target!r} is not percent-encoded")
+        if repeatable is None:
+            repeatable = may_repeat(method, target)
+        lines, chunked = write_lines(list(headers), body)
+        return Request(method.encode(), target, lines, body or b"", chunked, repeatable)
 
-def as_text(raw: bytes) -> str:
-    """Bytes as text that aiohttp, which writes UTF-8, turns into the same bytes again."""
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    def _begin(self, request: Request, reader: Reader, held: bool) -> Exchange:
+        if self._pool is None:
+            raise RuntimeError("the upstream is not open")
+        exchange = Exchange(self._pool, request, reader, held)
+        exchange.begin()
+        return exchange
+
+    def note_product(self, headers: list[Header]) -> None:
+        """Learn from an answer whether the cluster names its product."""
+        if not self.product:
+            self.product = [
+                (b"x-elastic-product", v) for k, v in headers if k.lower() == b"x-elastic-product"
+            ]
 
 
-def forwarded(headers: Iterable[Header]) -> list[Header]:
-    """The request's headers but for those of the connection, and those it names itself."""
-    headers = list(headers)
-    named = named_by_connection(headers)
-    return [(k, v) for k, v in headers if k.lower() not in NOT_FORWARDED and k.lower() not in named]
+class Response:
+    """An answer that is being read: `async with` waits for its head and closes what is left."""
+
+    status: int
+    headers: list[Header]
+
+    def __init__(self, upstream: Upstream, request: Request) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._exchange: Exchange
+        self._parts: deque[bytes] = deque()
+        self._queued = 0
+        self._paused = self._done = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Response:
+        self._exchange = self._upstream._begin(self._request, self, held=False)
+        try:
+            await self._waiter
+        except BaseException:
+            self._exchange.cancel()
+            raise
+        if self._error is not None and not hasattr(self, "status"):
+            raise self._error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exchange.cancel()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they come. Raises UpstreamError when they break off."""
+        while True:
+            while self._parts:
+                part = self._parts.popleft()
+                self._queued -= len(part)
+                if self._paused and self._queued < QUEUED_BYTES // 2:
+                    self._paused = False
+                    self._exchange.resume()
+                yield part
+            if self._error is not None:
+                raise self._error
+            if self._done:
+                return
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def on_head(self, status: int, headers: list[Header]) -> None:
+        self.status, self.headers = status, headers
+        self._upstream.note_product(headers)
+        self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._queued += len(data)
+        if self._queued > QUEUED_BYTES and not self._paused:
+            self._paused = True
+            self._exchange.pause()
+        self._wake()
+
+    def on_end(self) -> None:
+        self._done = True
+        self._wake()
+
+    def on_error(self, error: Exception) -> None:
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._waiter.done():
+            self._waiter.set_result(None)
 
 
-def answered(response: aiohttp.ClientResponse) -> list[Header]:
-    """The answer's headers but for those of the connection."""
-    named = named_by_connection(response.raw_headers)
-    return [
-        (k, v)
-        for k, v in response.raw_headers
-        if k.lower() not in HOP_BY_HOP and k.lower() not in named
-    ]
+class Collector:
+    """Reads a whole answer."""
+
+    def __init__(self, upstream: Upstream, max_bytes: int) -> None:
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._upstream = upstream
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []
+        self._status = self._size = 0
+        self._headers: list[Header] = []
+
+    def on_head(self, status: int, headers: list[Header]) -> None:
+        self._status, self._headers, self._parts, self._size = status, headers, [], 0
+        self._upstream.note_product(headers)
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self._max_bytes:
+            self.on_error(AnswerTooLargeError())
+
+    def on_end(self) -> None:
+        if not self.answer.done():
+            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self.answer.set_result(Answer(self._status, self._headers, body))
+
+    def on_error(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+def may_repeat(method: str, target: bytes) -> bool:
+    """Whether sending a request twice does no more than sending it once (RFC 9110, 9.2.2)."""
+    if method == "POST":
+        return READING.match(target) is not None
+    return method in IDEMPOTENT and MOVING.search(target) is None
+
+
+def write_lines(
+    headers: list[Header], body: bytes | AsyncIterator[bytes] | None
+) -> tuple[bytes, bool]:
+    """The header lines of a request but for Host, with the empty one; and whether it is chunked."""
+    dropped = NOT_FORWARDED | named_by_connection(headers)
+    lines = [b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() not in dropped]
+    chunked = False
+    lengths = [v for k, v in headers if k.lower() == b"content-length"]
+    if isinstance(body, bytes):
+        lines.append(b"Content-Length: %d\r\n" % len(body))
+    elif body is None:
+        if lengths:
+            lines.append(b"Content-Length: 0\r\n")
+    elif lengths:
+        lines.append(b"Content-Length: %b\r\n" % lengths[0])
+    else:
+        chunked = True
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    written = b"".join(lines)
+    if written.count(b"\n") != len(lines) or written.count(b"\r") != len(lines):
+        raise ValueError("a header holds a line break")
+    return written + b"\r\n", chunked
 
 
 def named_by_connection(headers: Iterable[Header]) -> set[bytes]:
@@ -182,3 +336,31 @@ def named_by_connection(headers: Iterable[Header]) -> set[bytes]:
 def principal(headers: Iterable[Header]) -> tuple[Header, ...]:
     """The headers that say who asks."""
     return tuple((k.lower(), v) for k, v in headers if k.lower() in PRINCIPAL_HEADERS)
+
+
+def read_address(url: str) -> tuple[Node, str | None, str | None]:
+    """A node by its address, and user and password in that. Raises ConfigError."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+        host = (parts.hostname or "").encode("idna").decode()
+    except (ValueError, UnicodeError):
+        port, host = None, ""
+    if parts.scheme not in {"http", "https"} or not host:
+        shown = re.sub(r"//[^/]*@", "//***@", url)
+        raise ConfigError(
+            f"upstream.url {shown!r} is no address: give one such as http://localhost:9200"
+        )
+    authority = f"[{host}]" if ":" in host else host
+    if port is not None:
+        authority += f":{port}"
+    path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+    node = Node(
+        url=f"{parts.scheme}://{authority}{path}",
+        host=host,
+        port=port or (443 if parts.scheme == "https" else 80),
+        authority=authority.encode(),
+        prefix=path.encode(),
+    )
+    user = unquote(parts.username) if parts.username is not None else None
+    return node, user, unquote(parts.password or "") if user is not None else None

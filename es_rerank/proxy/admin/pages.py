@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.resources import files
 from urllib.parse import parse_qs, quote
 
-import aiohttp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from es_rerank import __version__, telemetry
@@ -13,7 +12,7 @@ from es_rerank.config import Settings
 from es_rerank.proxy.answer import Scope, Send, send_answer, send_error, send_json
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.ranker import Ranker
-from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream
+from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError
 
 PREFIX = "/_es_rerank/"
 PAGE_HEADERS = [
@@ -71,7 +70,7 @@ class AdminPages:
             credentials = self._upstream.own_credentials()
             answer = await self._upstream.ask("GET", b"/", credentials, None, 1_000_000)
             reachable = answer.status < 500
-        except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError):
+        except (UpstreamError, AnswerTooLargeError):
             pass
         ready = self._ranker.ready and reachable
         state: dict[str, object] = {

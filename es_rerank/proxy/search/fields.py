@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-import aiohttp
 import msgspec
 
 from es_rerank.cluster.fields import IndexFields, find_fields, merge_fields
 from es_rerank.config import IndexSettings
 from es_rerank.proxy.answer import Header
-from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, principal
+from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError, principal
 
 NOTHING = IndexFields(text=(), attributes=(), price=None, vector=None, code=None, model=None)
 MAPPING_BYTES = 20_000_000
@@ -65,7 +64,7 @@ class FieldCatalog:
             if answer.status != 200:
                 return NOTHING
             mappings = msgspec.json.decode(answer.body, type=dict[str, dict[str, object]])
-        except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError, msgspec.DecodeError):
+        except (UpstreamError, AnswerTooLargeError, msgspec.DecodeError):
             return NOTHING
         shown = [
             find_fields(mapping)

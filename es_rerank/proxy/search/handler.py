@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-
 from es_rerank import telemetry
 from es_rerank.config import Settings
 from es_rerank.errors import RequestError
@@ -35,7 +33,7 @@ from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import read_request, write_request
 from es_rerank.proxy.search.rerank import Reranker, UnusableAnswerError
-from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream
+from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError
 
 MARK = b"x-es-rerank"
 
@@ -123,7 +121,7 @@ class SearchHandler:
             return await self._leave_alone(send, sent, marks)
         except AnswerTooLargeError:
             return await self._fall_back(send, sent, "answer-too-large")
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except UpstreamError as error:
             await send_upstream_error(send, self._upstream, error)
             return "error"
         plan, answer = asked.plan, asked.answer
