@@ -7,11 +7,15 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import hypothesis
 import pytest
 import urllib3
 
 from es_rerank.engine.kinds import KindName
 from es_rerank.engine.node import Node, boot
+
+hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("shared")
 
 ENGINES = ("opensearch", "elasticsearch")
 ENGINE_FIXTURES = {*ENGINES, "engine"}
