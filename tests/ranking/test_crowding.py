@@ -70,6 +70,6 @@ def test_a_missing_value_is_never_capped() -> None:
 
 def test_a_large_window_of_one_brand_is_quick() -> None:
     """A request chooses the caps; it must not be able to occupy the model's thread."""
-    started = time.perf_counter()
+    started = time.process_time()
     demote(np.arange(1000), {"brand": ["a"] * 1000}, [Cap("brand", 2, per=1000)])
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
