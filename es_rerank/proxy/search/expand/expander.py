@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
 from es_rerank.config import Expansion
 from es_rerank.proxy.search.expand.fuse import Found
 from es_rerank.proxy.search.expand.knn import NoNeighboursError, find_filter, neighbour_search
@@ -18,7 +16,7 @@ from es_rerank.proxy.search.plan import Plan
 from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
 from es_rerank.proxy.search.request import SearchRequest, write_request
 from es_rerank.proxy.search.splice import AnswerError, SearchAnswer, read_answer
-from es_rerank.proxy.upstream import Answer, AnswerTooLargeError, Upstream
+from es_rerank.proxy.upstream import Answer, AnswerTooLargeError, Upstream, UpstreamError
 from es_rerank.ranking.pipeline import UNKNOWN_LIMIT
 
 
@@ -54,7 +52,7 @@ class Expander:
         """Ask for the window, and for the plan's expansions beside it.
 
         The client's own search decides: whatever fails in an expansion, its answer comes alone.
-        Raises BeyondWindowError, AnswerTooLargeError, aiohttp.ClientError or TimeoutError.
+        Raises BeyondWindowError, AnswerTooLargeError or UpstreamError.
         """
         began = time.perf_counter()
         notes: list[str] = []
@@ -116,7 +114,7 @@ class Expander:
             return Found("neighbours", (await self._search(search)).hits)
         except (NotReadyError, OverloadedError):
             raise NoNeighboursError("knn-model") from None
-        except (AnswerError, AnswerTooLargeError, aiohttp.ClientError, TimeoutError):
+        except (AnswerError, AnswerTooLargeError, UpstreamError):
             raise NoNeighboursError("knn-failed") from None
 
     async def _search(self, request: SearchRequest) -> SearchAnswer:
