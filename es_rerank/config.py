@@ -118,6 +118,11 @@ class RerankSettings(Section):
     max_waiting: int = Field(
         32, ge=1, description="Searches waiting for the model; more keep the engine's order."
     )
+    order_cache_s: float = Field(
+        60.0,
+        ge=0,
+        description="Seconds that a list's order is kept, so that its pages agree; 0 keeps none.",
+    )
     relevance_weight: float = Field(0.5, ge=0, description="Weight of the model's score.")
     first_stage_weight: float = Field(0.5, ge=0, description="Weight of the engine's score.")
     text_fields: tuple[str, ...] = Field(

@@ -178,9 +178,15 @@ def test_pages_are_the_engines_hits_each_once_a_thousand_times(stand: Stand, **d
 def test_reranking_changes_the_order_at_all(stand: Stand) -> None:
     """Without this the properties above would hold for a proxy that does nothing."""
     body = {"query": QUERIES[1], "size": 30, "ext": {"es_rerank": {"diversity": 0.5}}}
-    ids = [hit["_id"] for hit in raw_hits(request(stand.proxied, "POST", "/_search", body).data)]
+    ids = [
+        hit["_id"]
+        for hit in raw_hits(request(stand.proxied, "POST", f"/{INDEX}/_search", body).data)
+    ]
     del body["ext"]
-    before = [hit["_id"] for hit in raw_hits(request(stand.direct, "POST", "/_search", body).data)]
+    before = [
+        hit["_id"]
+        for hit in raw_hits(request(stand.direct, "POST", f"/{INDEX}/_search", body).data)
+    ]
     assert ids != before
 
 

@@ -220,7 +220,7 @@ WAYS: dict[str, tuple[str, str, Any]] = {
     "GET with body": ("GET", f"/{PLAIN}/_search", {**MATCH, "size": 5}),
     "POST without index": ("POST", "/_search", {**MATCH, "size": 5}),
     "all": ("POST", "/_all/_search", {**MATCH, "size": 5}),
-    "pattern": ("POST", "/cases-pl*/_search", {**MATCH, "size": 5}),
+    "pattern": ("POST", f"/cases-{RUN}-pl*/_search", {**MATCH, "size": 5}),
     "trailing slash": ("POST", f"/{PLAIN}/_search/", {**MATCH, "size": 5}),
     "q": ("GET", f"/{PLAIN}/_search?q=title:red+shoes&size=5", None),
     "q wins": ("POST", f"/{PLAIN}/_search?q=title:kids&size=5", {**MATCH, "size": 9}),

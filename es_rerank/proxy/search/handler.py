@@ -29,6 +29,7 @@ from es_rerank.proxy.relay import (
 from es_rerank.proxy.search.coding import BodyError
 from es_rerank.proxy.search.expand.expander import BeyondWindowError, Expander
 from es_rerank.proxy.search.fields import FieldCatalog
+from es_rerank.proxy.search.orders import OrderCache
 from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import read_request, write_request
@@ -57,7 +58,7 @@ class SearchHandler:
         self._settings = settings
         self._upstream = upstream
         self._planner = Planner(settings, catalog, ranker)
-        self._reranker = Reranker(ranker)
+        self._reranker = Reranker(ranker, OrderCache(settings.rerank.order_cache_s))
         self._expander = Expander(upstream, ranker, settings.proxy.max_answer_bytes)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, index: bytes) -> str:

@@ -11,6 +11,7 @@ from es_rerank.proxy.search.additions import Additions, choose_additions, widen
 from es_rerank.proxy.search.fields import FieldCatalog, find_index_settings
 from es_rerank.proxy.search.obstacle import RESULT_WINDOW, find_obstacle
 from es_rerank.proxy.search.options import SearchOptions, read_block, resolve_options
+from es_rerank.proxy.search.orders import list_key
 from es_rerank.proxy.search.page import Page, clamp_window, read_page
 from es_rerank.proxy.search.query_text import read_query_fields, read_query_text
 from es_rerank.proxy.search.ranker import Ranker
@@ -30,6 +31,15 @@ class Plan:
     fields: IndexFields
     query: str | None
     additions: Additions
+    list_key: bytes | None = None
+    """What this list is known by while its order is kept; None where it is not."""
+
+    @property
+    def collapsed(self) -> str | None:
+        """The field by which hits are collapsed."""
+        collapse = self.request.value("collapse")
+        field = collapse.get("field") if isinstance(collapse, dict) else None
+        return field if isinstance(field, str) else None
 
     @property
     def signal_fields(self) -> list[str]:
@@ -125,6 +135,7 @@ class Planner:
             fields=fields,
             query=options.query_text or read_query_text(request),
             additions=choose_additions(request, fields.text, others, fields.code),
+            list_key=None if options.explain else list_key(request, index, options),
         )
 
     def _embedder_name(self) -> str | None:

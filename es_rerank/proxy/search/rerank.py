@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,8 @@ from es_rerank import telemetry
 from es_rerank.proxy.search import splice
 from es_rerank.proxy.search.expand.fuse import Found, Fused, explain_ranks, fuse
 from es_rerank.proxy.search.explain import explain_places
+from es_rerank.proxy.search.orders import Order, OrderCache, follow, identify
+from es_rerank.proxy.search.page import Page
 from es_rerank.proxy.search.plan import Plan
 from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
 from es_rerank.proxy.search.window import gather
@@ -44,11 +47,26 @@ class Reranked:
     stages: Mapping[str, float]
 
 
-class Reranker:
-    """Turns the cluster's answer into the page."""
+@dataclass(frozen=True)
+class Arranged:
+    """The window in its order.
 
-    def __init__(self, ranker: Ranker) -> None:
+    places: engine positions by place; None where a hit that was shown has vanished.
+    """
+
+    places: Sequence[int | None]
+    outcome: str
+    reason: str | None
+    stages: Mapping[str, float]
+    ranking: Ranking | None = None
+
+
+class Reranker:
+    """Turns the cluster's answer into the page. `orders`: those that lists were given lately."""
+
+    def __init__(self, ranker: Ranker, orders: OrderCache) -> None:
         self._ranker = ranker
+        self._orders = orders
         self._fallen: Counter[str] = Counter()
         self._quiet_until: dict[str, float] = {}
 
@@ -70,38 +88,71 @@ class Reranker:
             raise UnusableAnswerError("refused")
         fused = fuse(taken, others, plan.window) if others else Fused(taken)
         taken = fused.answer
-        ranking, outcome, reason = await self._rank(plan, taken)
-        order: Sequence[int] = range(min(plan.window, len(taken.hits)))
+        arranged = await self._arrange(plan, taken.hits[: plan.window])
         explanations: Mapping[int, Any] = {}
-        stages = dict(stages)
-        if ranking is not None:
-            order = [int(i) for i in ranking.order]
-            stages |= ranking.stages
-            if plan.options.explain:
-                explanations = explain_places(ranking, taken.hits)
-                if others:
-                    explanations = explain_ranks(explanations, fused.ranks)
-        page = splice.place_hits(
-            taken, order, plan.page.start, plan.page.size, plan.additions, explanations
-        )
+        if arranged.ranking is not None and plan.options.explain:
+            explanations = explain_places(arranged.ranking, taken.hits)
+            if others:
+                explanations = explain_ranks(explanations, fused.ranks)
+        order, cut = close_gaps(arranged.places, plan.page)
+        page = splice.place_hits(taken, order, cut.start, cut.size, plan.additions, explanations)
+        stages = {**stages, **arranged.stages}
         added_ms = math.floor(1000 * (time.perf_counter() - began))
         pretty = plan.request.parameter("pretty") in {"", "true"}
         written = splice.write_answer(taken, page, added_ms, pretty)
         for stage, seconds in stages.items():
             telemetry.STAGE_SECONDS.labels(stage).observe(seconds)
-        return Reranked(written, outcome, reason, stages)
+        return Reranked(written, arranged.outcome, arranged.reason, stages)
 
-    async def _rank(
-        self, plan: Plan, taken: splice.SearchAnswer
-    ) -> tuple[Ranking | None, str, str | None]:
-        """Rank the window. Returns (ranking or None, outcome, reason)."""
+    async def _arrange(self, plan: Plan, hits: Sequence[splice.RawHit]) -> Arranged:
+        """Order the window as its list was ordered lately, or rank it."""
         if plan.page.start >= plan.window:
-            return None, "skipped", "beyond-window"
-        hits = taken.hits[: plan.window]
+            return Arranged(range(len(hits)), "skipped", "beyond-window", {})
         telemetry.CANDIDATES.observe(len(hits))
+        began, timeout_s = time.perf_counter(), plan.options.timeout_s
+        key = plan.list_key if self._orders.on else None
+        present = None if key is None else identify(hits, plan.collapsed)
+        if key is None or present is None:
+            telemetry.ORDER_CACHE.labels("bypass").inc()
+            return await self._rank(plan, hits, timeout_s)
+        waited = await self._orders.settle(key, timeout_s)
+        known = self._orders.find(key, self._ranker.model)
+        if known is not None and (known.ranked or plan.page.start > 0 or waited):
+            telemetry.ORDER_CACHE.labels("hit").inc()
+            return self._follow(plan, key, known, present)
+        telemetry.ORDER_CACHE.labels("miss").inc()
+        with self._orders.ordering(key):
+            left_s = timeout_s - (time.perf_counter() - began)
+            arranged = await self._rank(plan, hits, left_s)
+        given = self._orders.find(key, self._ranker.model)
+        if given is not None and (given.ranked or arranged.outcome == "fallback"):
+            return self._follow(plan, key, given, present)
+        if arranged.outcome in {"applied", "fallback"}:
+            places = array("q", (present[i] for i in arranged.places if i is not None))
+            served = min(plan.page.start + plan.page.size, len(places))
+            model = self._ranker.model
+            self._orders.keep(key, Order(places, served, arranged.outcome, arranged.reason, model))
+        return arranged
+
+    def _follow(self, plan: Plan, key: bytes, known: Order, present: Sequence[int]) -> Arranged:
+        """Order the window as its list was ordered."""
+        began = time.perf_counter()
+        identities = follow(known, present, plan.window)
+        served = min(plan.page.start + plan.page.size, len(identities))
+        moved = replace(known, identities=identities, served=max(known.served, served))
+        self._orders.move_on(key, moved, longer=plan.page.start > 0)
+        position = {identity: i for i, identity in enumerate(present)}
+        places = [position.get(identity) for identity in identities]
+        if not known.ranked and known.reason:
+            telemetry.FALLBACKS.labels(known.reason).inc()
+        stages = {"order-cache": time.perf_counter() - began}
+        return Arranged(places, known.outcome, known.reason, stages)
+
+    async def _rank(self, plan: Plan, hits: Sequence[splice.RawHit], timeout_s: float) -> Arranged:
+        """Rank the window; in the engine's order where that fails."""
+        as_it_came = range(len(hits))
         if len(hits) < MIN_HITS:
-            return None, "skipped", "few-hits"
-        timeout_s = plan.options.timeout_s
+            return Arranged(as_it_came, "skipped", "few-hits", {})
         try:
             ranking = await self._ranker.rank(
                 plan.query, partial(self._gather, hits, plan), plan.options.ranking, timeout_s
@@ -117,10 +168,12 @@ class Reranker:
             log.error("ranking failed", error=type(error).__name__, exc_info=error)
             reason = "ranking-error"
         else:
-            return ranking, "applied", ",".join(ranking.notes) or None
+            order = [int(i) for i in ranking.order]
+            notes = ",".join(ranking.notes) or None
+            return Arranged(order, "applied", notes, ranking.stages, ranking)
         telemetry.FALLBACKS.labels(reason).inc()
         self._warn(reason)
-        return None, "fallback", reason
+        return Arranged(as_it_came, "fallback", reason, {})
 
     def _warn(self, reason: str) -> None:
         """Log fallbacks, a line a minute at most for each reason."""
@@ -146,3 +199,11 @@ class Reranker:
             self._ranker.reads_texts,
             plan.signal_fields,
         )
+
+
+def close_gaps(places: Sequence[int | None], page: Page) -> tuple[list[int], Page]:
+    """The order without its gaps, and where the page lies in it."""
+    before = sum(place is None for place in places[: page.start])
+    within = sum(place is None for place in places[page.start : page.start + page.size])
+    order = [place for place in places if place is not None]
+    return order, Page(page.start - before, page.size - within)

@@ -72,9 +72,10 @@ def prefer_high_numbers(_: str, text: str) -> float:
 def shop(
     score: Any = prefer_high_numbers, **tables: Any
 ) -> Iterator[tuple[str, Cluster, RawUpstream]]:
-    """A proxy before the cluster, with the model's weight at 1 and no diversity."""
+    """A proxy before the cluster, with the model's weight at 1, no diversity, and no order kept."""
     rerank = {
         "timeout_ms": 10_000,
+        "order_cache_s": 0,
         "relevance_weight": 1.0,
         "first_stage_weight": 0.0,
         "diversify": {"diversity": 0.0},
