@@ -3,13 +3,16 @@
 L = diag(q) S diag(q) with q_i = exp(a · r_i) and a = t / (2 (1 - t)), t = 1 - diversity, so that
 log det(L_Y) = t / (1 - t) · Σ r_i + log det(S_Y). Greedy MAP inference with the incremental
 Cholesky update: Chen, Zhang and Zhou, Fast Greedy MAP Inference for Determinantal Point Process to
-Improve Recommendation Diversity, NeurIPS 2018. Kulesza and Taskar (2012) have the background.
+Improve Recommendation Diversity, NeurIPS 2018. Kulesza and Taskar (2012) have the background. Many
+candidates are looked at lazily: Minoux, Accelerated Greedy Algorithms for Maximizing Submodular Set
+Functions, 1978.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,10 @@ FLOOR = 1e-6
 """Conditional variance under which a candidate is a repetition of those already chosen."""
 NO_DIVERSITY = 1e-12
 """Diversity under which 1 / diversity would drown the rest in rounding."""
+CHUNK = 128
+"""Candidates looked at together."""
+WIDEST_PULL = 600.0
+"""Range of pull within which exp(pull) neither vanishes nor overflows."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class KernelWeights:
 
 @dataclass(frozen=True)
 class Kernel:
-    """S in factors, so that a row costs O(n · d) and the full matrix is never needed.
+    """S in factors, so that only what is looked at of it is computed.
 
     S_ij = v · (1 + cos_ij) / 2 + Σ_a w_a · [value_a(i) = value_a(j)], with v + Σ w_a = 1. Each term
     is positive semi-definite with a diagonal of 1, hence so is S. A candidate that lacks the vector
@@ -43,23 +50,34 @@ class Kernel:
     size: int
     vectors: NDArray[np.float64]
     vector_weight: float = 0.0
-    codes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    codes: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
     code_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     has_vector: NDArray[np.bool_] | None = None
 
-    def row(self, i: int) -> NDArray[np.float64]:
-        """S_i, (n,) float64."""
-        similarity = np.zeros(self.size)
+    def columns(self, start: int, stop: int) -> NDArray[np.float64]:
+        """S_ij for i < stop and start <= j < stop, (stop, stop - start) float64."""
         if self.vector_weight:
-            cosine = self.vectors @ self.vectors[i]
-            term = 0.5 + 0.5 * cosine
-            if self.has_vector is not None:
-                term = np.where(self.has_vector & self.has_vector[i], term, 0.0)
-            similarity += self.vector_weight * term
-        if len(self.codes):
-            similarity += self.code_weights @ (self.codes == self.codes[:, i : i + 1])
-        similarity[i] = 1.0
+            # From 0 on this is A · Aᵀ, of which numpy computes one half.
+            similarity = self.vectors[:stop] @ self.vectors[start:stop].T
+            similarity += 1.0
+            similarity *= 0.5 * self.vector_weight
+            if self.has_vector is not None and not self.has_vector.all():
+                similarity *= self.has_vector[:stop, None] & self.has_vector[start:stop]
+        else:
+            similarity = np.zeros((stop, stop - start))
+        for codes, weight in zip(self.codes, self.code_weights, strict=True):
+            similarity += weight * (codes[:stop, None] == codes[start:stop])
+        np.fill_diagonal(similarity[start:], 1.0)
         return similarity
+
+    def reorder(self, order: NDArray[np.int64]) -> Kernel:
+        """The same S with its candidates in another order."""
+        return replace(
+            self,
+            vectors=self.vectors[order],
+            codes=self.codes[:, order] if len(self.codes) else self.codes,
+            has_vector=None if self.has_vector is None else self.has_vector[order],
+        )
 
 
 def build_kernel(
@@ -84,19 +102,19 @@ def build_kernel(
         size=size,
         vectors=np.zeros((size, 1)) if vectors is None else np.asarray(vectors, dtype=np.float64),
         vector_weight=vector_share / total,
-        codes=np.array([number_values(values) for values in shown.values()], dtype=np.int64),
+        codes=np.array([number_values(values) for values in shown.values()], dtype=np.int32),
         code_weights=np.full(len(shown), each),
         has_vector=has_vector,
     )
 
 
-def number_values(values: Sequence[str | None]) -> NDArray[np.int64]:
+def number_values(values: Sequence[str | None]) -> list[int]:
     """Number equal values alike; every missing value gets a number of its own."""
     numbers: dict[str, int] = {}
-    coded = np.empty(len(values), dtype=np.int64)
-    for i, value in enumerate(values):
-        coded[i] = -1 - i if value is None else numbers.setdefault(value, len(numbers))
-    return coded
+    return [
+        -1 - i if value is None else numbers.setdefault(value, len(numbers))
+        for i, value in enumerate(values)
+    ]
 
 
 def greedy_map(
@@ -115,21 +133,71 @@ def greedy_map(
     diversity = min(diversity, 1.0)
     pull = ((1.0 - diversity) / diversity) * relevance
     places = n if limit is None else min(limit, n)
-    variance = np.ones(n)
-    factors = np.zeros((places, n))
-    order: list[int] = []
-    while len(order) < places:
-        gain = pull + np.log(np.maximum(variance, FLOOR))
-        gain[variance <= FLOOR] = -np.inf
-        best = int(np.argmax(gain))
-        if gain[best] == -np.inf:
+    if n <= CHUNK:
+        chosen = np.array(choose(pull, kernel, places), dtype=np.int64)
+    else:
+        by_pull = np.argsort(-pull, kind="stable")
+        chosen = by_pull[choose(pull[by_pull], kernel.reorder(by_pull), places)]
+    rest = np.ones(n, dtype=np.bool_)
+    rest[chosen] = False
+    return np.concatenate([chosen, by_relevance[rest[by_relevance]]])
+
+
+def choose(pull: NDArray[np.float64], kernel: Kernel, places: int) -> list[int]:
+    """Choose at most `places` candidates, each the one whose gain `pull + log variance` is largest.
+
+    The conditional variance starts at 1 and only ever shrinks. So a chunk of candidates, where
+    there are several and `pull` falls along them, is not looked at before the best gain of those
+    before it has come down to its first pull.
+    """
+    n = len(pull)
+    pull = pull - pull.max()
+    wide = bool(pull.min() < -WIDEST_PULL)
+    bound = pull if wide else np.exp(pull)
+    similarity, factors = np.empty((n, n)), np.empty((places, n))
+    variance, gain, scratch = np.ones(n), np.empty(n), np.empty(n)
+    chosen: list[int] = []
+    scales: list[float] = []
+
+    def look_at(start: int, stop: int) -> None:
+        columns = kernel.columns(start, stop)
+        similarity[:stop, start:stop] = columns
+        similarity[start:stop, :start] = columns[:start].T
+        for k, i in enumerate(chosen):
+            factors[k, start:stop] = scales[k] * (
+                similarity[i, start:stop] - factors[:k, i] @ factors[:k, start:stop]
+            )
+            variance[start:stop] -= factors[k, start:stop] ** 2
+
+    def find_best() -> int:
+        if wide:
+            np.log(np.maximum(variance[:known], FLOOR), out=gain[:known])
+            gain[:known] += pull[:known]
+            gain[:known][variance[:known] <= FLOOR] = -np.inf
+        else:
+            np.multiply(variance[:known], bound[:known], out=gain[:known])
+        return int(gain[:known].argmax())
+
+    known = min(CHUNK, n)
+    look_at(0, known)
+    while len(chosen) < places:
+        best = find_best()
+        if known < n and gain[best] <= bound[known]:
+            start, known = known, min(known + CHUNK, n)
+            look_at(start, known)
+        elif variance[best] > FLOOR:
+            k = len(chosen)
+            scales.append(1.0 / math.sqrt(variance[best]))
+            row = factors[k, :known]
+            np.dot(factors[:k, best], factors[:k, :known], out=scratch[:known])
+            np.subtract(similarity[best, :known], scratch[:known], out=row)
+            row *= scales[k]
+            np.multiply(row, row, out=scratch[:known])
+            variance[:known] -= scratch[:known]
+            variance[best] = -np.inf
+            chosen.append(best)
+        elif gain[best] > -np.inf:
+            variance[:known][variance[:known] <= FLOOR] = -np.inf  # repetitions, for good
+        else:
             break
-        k = len(order)
-        order.append(best)
-        step = kernel.row(best) - factors[:k, best] @ factors[:k]
-        factors[k] = step / np.sqrt(variance[best])
-        variance -= factors[k] ** 2
-        variance[best] = 0.0  # taken
-    taken = set(order)
-    rest = [int(i) for i in by_relevance if int(i) not in taken]
-    return np.array(order + rest, dtype=np.int64)
+    return chosen

@@ -11,6 +11,7 @@ from pyversity import diversify
 from pyversity.datatypes import Strategy
 
 from es_rerank.ranking.diversify import (
+    CHUNK,
     FLOOR,
     Kernel,
     KernelWeights,
@@ -18,6 +19,7 @@ from es_rerank.ranking.diversify import (
     greedy_map,
     number_values,
 )
+from tests.ranking.greedy_oracle import plain_greedy_map, similarity_row
 
 Matrix = NDArray[np.float64]
 Values = list[str | None]
@@ -29,7 +31,7 @@ def unit_rows(rng: np.random.Generator, n: int, d: int) -> Matrix:
 
 
 def full(kernel: Kernel) -> Matrix:
-    return np.array([kernel.row(i) for i in range(kernel.size)])
+    return kernel.columns(0, kernel.size)
 
 
 def log_det(matrix: Matrix) -> float:
@@ -56,6 +58,69 @@ def windows(draw: st.DrawFn, max_size: int = 12) -> tuple[Matrix, Kernel]:
     kernel = build_kernel(n, vectors, has_vector, attributes, weights)
     relevance = rng.permutation(np.linspace(0, 1, n)).round(draw(st.sampled_from([1, 6])))
     return relevance, kernel or Kernel(n, np.zeros((n, 1)))
+
+
+@given(windows(), st.data())
+def test_columns_are_those_of_s(window: tuple[Matrix, Kernel], data: st.DataObject) -> None:
+    kernel = window[1]
+    whole = np.array([similarity_row(kernel, i) for i in range(kernel.size)])
+    stop = data.draw(st.integers(1, kernel.size))
+    start = data.draw(st.integers(0, stop - 1))
+    assert np.allclose(kernel.columns(start, stop), whole[:stop, start:stop], atol=1e-12)
+    order = np.array(data.draw(st.permutations(range(kernel.size))))
+    assert np.allclose(full(kernel.reorder(order)), whole[np.ix_(order, order)], atol=1e-12)
+
+
+@st.composite
+def large_windows(draw: st.DrawFn) -> tuple[Matrix, Kernel]:
+    """Windows of several chunks: generic vectors, twins, missing ones, attributes."""
+    n = draw(st.sampled_from([2, 30, 100, CHUNK, CHUNK + 1, 300, 700, 1000]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    vectors = unit_rows(rng, n, draw(st.sampled_from([8, 64, 200])))
+    has_vector = rng.random(n) >= draw(st.sampled_from([0.0, 0.1]))
+    vectors[~has_vector] = 0.0
+    twins = draw(st.booleans())
+    brands: Values = [None if x < 3 else str(x) for x in rng.integers(0, 40, n)]
+    relevance = rng.random(n) ** draw(st.sampled_from([1, 4]))
+    if twins and n > 20:
+        vectors[n - 5 :] = vectors[:5]
+        has_vector[n - 5 :] = has_vector[:5]
+        brands[n - 5 :] = brands[:5]
+    kernel = build_kernel(n, vectors, has_vector, {"brand": brands}, KernelWeights())
+    assert kernel is not None
+    if draw(st.booleans()):
+        relevance = np.sort(relevance)[::-1]
+    return relevance, kernel
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    large_windows(),
+    st.sampled_from([1e-11, 0.001, 0.05, 0.3, 0.9, 1.0]),
+    st.sampled_from([1, 50, 200, None]),
+)
+def test_it_gives_the_order_of_the_plain_algorithm(
+    window: tuple[Matrix, Kernel], diversity: float, limit: int | None
+) -> None:
+    relevance, kernel = window
+    expected = plain_greedy_map(relevance, kernel, diversity, limit)
+    assert greedy_map(relevance, kernel, diversity, limit).tolist() == expected.tolist()
+
+
+@given(windows(), st.floats(0, 1), st.none() | st.integers(1, 15))
+def test_a_small_window_gets_the_order_of_the_plain_algorithm(
+    window: tuple[Matrix, Kernel], diversity: float, limit: int | None
+) -> None:
+    """The windows here have many exact ties, which rounding may break one way or the other."""
+    relevance, kernel = window
+    expected = plain_greedy_map(relevance, kernel, diversity, limit).tolist()
+    found = greedy_map(relevance, kernel, diversity, limit).tolist()
+    if found != expected:
+        k = next(i for i in range(len(found)) if found[i] != expected[i])
+        ell = full(kernel) * np.exp(0.5 * (1 - diversity) / diversity * np.add.outer(*[relevance] * 2))
+        sets = [[*found[:k], one[k]] for one in (found, expected)]
+        first, second = (log_det(ell[np.ix_(s, s)]) for s in sets)
+        assert first == pytest.approx(second, abs=1e-6) or max(first, second) < np.log(FLOOR) / 2
 
 
 def naive_greedy(relevance: Matrix, similarity: Matrix, diversity: float) -> list[int]:
@@ -290,7 +355,7 @@ def test_weights_are_shared_out() -> None:
         present = None if has_vector is None else np.array(has_vector)
         kernel = build_kernel(2, vectors, present, attributes, weights)
         assert kernel is not None
-        return float(kernel.row(0)[1])
+        return float(kernel.columns(0, 2)[0, 1])
 
     assert similarity(KernelWeights(1.0, 0.0)) == pytest.approx(0.5)  # (1 + cos 90°) / 2
     assert similarity(KernelWeights(0.0, 1.0)) == pytest.approx(0.5)  # brand alike, type not
@@ -311,4 +376,4 @@ def test_nothing_to_compare() -> None:
 def test_missing_values_are_all_different() -> None:
     codes = number_values(["a", None, "a", None, "b"])
     assert codes[0] == codes[2]
-    assert len(set(codes.tolist())) == 4
+    assert len(set(codes)) == 4
