@@ -10,7 +10,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,6 @@ from es_rerank.cluster.fields import NAMESPACE
 
 MAX_TEXT_CHARS = 4000  # several times what an embedder of 512 tokens reads
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
-SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,12 @@ def read_values(source: Any, path: str) -> Iterator[Any]:
 
 def read_text(source: Mapping[str, Any], path: str) -> str:
     """Return a field's text on one line, without HTML tags; several values are joined by ', '."""
-    parts = (clean_text(str(value)) for value in read_values(source, path))
-    return ", ".join(part for part in parts if part)
+    return join_values(read_values(source, path))
+
+
+def join_values(values: Iterable[Any]) -> str:
+    """Join a field's values as texts on one line by ', '."""
+    return ", ".join(filter(None, [clean_text(str(value)) for value in values]))
 
 
 def clean_text(text: str) -> str:
@@ -140,7 +143,7 @@ def clean_text(text: str) -> str:
         text = TAG.sub(" ", text)
     if "&" in text:
         text = html.unescape(text)
-    text = SPACE.sub(" ", text).strip()
+    text = " ".join(text.split())
     return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +42,7 @@ def band_prices(prices: Sequence[float | None], per_doubling: int = 1) -> list[V
 
     Bands are relative (log scale) because 10 and 20 differ as shoppers see it, 510 and 520 do not.
     """
-    return [
-        None
-        if price is None or not 0 < price < np.inf
-        else str(int(np.floor(np.log2(price) * per_doubling)))
-        for price in prices
-    ]
+    values = np.array([np.nan if price is None else price for price in prices], dtype=np.float64)
+    values[~((values > 0) & (values < np.inf))] = np.nan
+    bands = np.floor(np.log2(values) * per_doubling)
+    return [None if math.isnan(band) else str(int(band)) for band in bands.tolist()]

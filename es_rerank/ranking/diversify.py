@@ -21,6 +21,8 @@ FLOOR = 1e-6
 """Conditional variance under which a candidate is a repetition of those already chosen."""
 NO_DIVERSITY = 1e-12
 """Diversity under which 1 / diversity would drown the rest in rounding."""
+PLACES = 200
+"""Places that the DPP decides; nobody reads further, and each costs as much as all before it."""
 CHUNK = 128
 """Candidates looked at together."""
 WIDEST_PULL = 600.0
@@ -53,6 +55,19 @@ class Kernel:
     codes: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
     code_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     has_vector: NDArray[np.bool_] | None = None
+
+    def row(self, i: int) -> NDArray[np.float64]:
+        """S_i, (n,) float64."""
+        similarity = np.zeros(self.size)
+        if self.vector_weight:
+            term = 0.5 + 0.5 * (self.vectors @ self.vectors[i])
+            if self.has_vector is not None:
+                term = np.where(self.has_vector & self.has_vector[i], term, 0.0)
+            similarity += self.vector_weight * term
+        if len(self.codes):
+            similarity += self.code_weights @ (self.codes == self.codes[:, i : i + 1])
+        similarity[i] = 1.0
+        return similarity
 
     def columns(self, start: int, stop: int) -> NDArray[np.float64]:
         """S_ij for i < stop and start <= j < stop, (stop, stop - start) float64."""
@@ -118,13 +133,13 @@ def number_values(values: Sequence[str | None]) -> list[int]:
 
 
 def greedy_map(
-    relevance: NDArray[np.float64], kernel: Kernel, diversity: float, limit: int | None = None
+    relevance: NDArray[np.float64], kernel: Kernel, diversity: float, limit: int | None = PLACES
 ) -> NDArray[np.int64]:
     """Order all candidates: greedily by the DPP, and by relevance where nothing new is left.
 
     relevance: (n,) in 0..1. diversity: 0 is pure relevance, 1 pure variety. limit: how many places
-    the DPP decides at most, all by default. Returns (n,) positions, a permutation; ties go to the
-    candidate that stood first.
+    the DPP decides at most, None for all; the rest follow by relevance. Returns (n,) positions, a
+    permutation; ties go to the candidate that stood first.
     """
     by_relevance = np.argsort(-relevance, kind="stable")
     n = kernel.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,19 +31,22 @@ def decode_codes(
 
     A code that is missing, broken or of another length leaves a row of zeros.
     """
-    vectors = np.zeros((len(codes), dimensions), dtype=np.float32)
-    present = np.zeros(len(codes), dtype=np.bool_)
+    rows, found = [], []
     for row, code in enumerate(codes):
         if code is None:
             continue
         try:
-            raw = base64.b64decode(code, validate=True)
+            raw = binascii.a2b_base64(code, strict_mode=True)
         except ValueError:
             continue
         if len(raw) == dimensions:
-            vectors[row] = np.frombuffer(raw, dtype=np.int8)
-            present[row] = True
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            rows.append(row)
+            found.append(raw)
+    vectors = np.zeros((len(codes), dimensions), dtype=np.float32)
+    present = np.zeros(len(codes), dtype=np.bool_)
+    vectors[rows] = np.frombuffer(b"".join(found), dtype=np.int8).reshape(len(rows), dimensions)
+    present[rows] = True
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     present &= lengths[:, 0] > 0
     np.divide(vectors, lengths, out=vectors, where=lengths > 0)
     return vectors, present

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -131,3 +132,9 @@ def test_texts_are_joined_as_the_template_says() -> None:
     assert document_text(source, fields) == "Red shoe. Runs. Far"
     assert join_texts(["红鞋。", "跑步"]) == "红鞋。 跑步"
     assert text_template(("title", "description")) == "{title}. {description}"
+
+
+@given(st.text())
+def test_white_space_is_what_regular_expressions_call_so(text: str) -> None:
+    plain = re.sub(r"[<&]", "", text).encode("utf-8", "ignore").decode()
+    assert clean_text(plain) == re.sub(r"\s+", " ", plain).strip()

@@ -8,20 +8,6 @@ from numpy.typing import NDArray
 from es_rerank.ranking.diversify import FLOOR, NO_DIVERSITY, Kernel
 
 
-def similarity_row(kernel: Kernel, i: int) -> NDArray[np.float64]:
-    """S_i, (n,) float64."""
-    similarity = np.zeros(kernel.size)
-    if kernel.vector_weight:
-        term = 0.5 + 0.5 * (kernel.vectors @ kernel.vectors[i])
-        if kernel.has_vector is not None:
-            term = np.where(kernel.has_vector & kernel.has_vector[i], term, 0.0)
-        similarity += kernel.vector_weight * term
-    if len(kernel.codes):
-        similarity += kernel.code_weights @ (kernel.codes == kernel.codes[:, i : i + 1])
-    similarity[i] = 1.0
-    return similarity
-
-
 def plain_greedy_map(
     relevance: NDArray[np.float64], kernel: Kernel, diversity: float, limit: int | None = None
 ) -> NDArray[np.int64]:
@@ -44,7 +30,7 @@ def plain_greedy_map(
             break
         k = len(order)
         order.append(best)
-        step = similarity_row(kernel, best) - factors[:k, best] @ factors[:k]
+        step = kernel.row(best) - factors[:k, best] @ factors[:k]
         factors[k] = step / np.sqrt(variance[best])
         variance -= factors[k] ** 2
         variance[best] = 0.0  # taken

@@ -19,7 +19,7 @@ from es_rerank.ranking.diversify import (
     greedy_map,
     number_values,
 )
-from tests.ranking.greedy_oracle import plain_greedy_map, similarity_row
+from tests.ranking.greedy_oracle import plain_greedy_map
 
 Matrix = NDArray[np.float64]
 Values = list[str | None]
@@ -63,7 +63,7 @@ def windows(draw: st.DrawFn, max_size: int = 12) -> tuple[Matrix, Kernel]:
 @given(windows(), st.data())
 def test_columns_are_those_of_s(window: tuple[Matrix, Kernel], data: st.DataObject) -> None:
     kernel = window[1]
-    whole = np.array([similarity_row(kernel, i) for i in range(kernel.size)])
+    whole = np.array([kernel.row(i) for i in range(kernel.size)])
     stop = data.draw(st.integers(1, kernel.size))
     start = data.draw(st.integers(0, stop - 1))
     assert np.allclose(kernel.columns(start, stop), whole[:stop, start:stop], atol=1e-12)
@@ -74,7 +74,7 @@ def test_columns_are_those_of_s(window: tuple[Matrix, Kernel], data: st.DataObje
 @st.composite
 def large_windows(draw: st.DrawFn) -> tuple[Matrix, Kernel]:
     """Windows of several chunks: generic vectors, twins, missing ones, attributes."""
-    n = draw(st.sampled_from([2, 30, 100, CHUNK, CHUNK + 1, 300, 700, 1000]))
+    n = draw(st.sampled_from([2, 100, CHUNK, CHUNK + 1, 400]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     vectors = unit_rows(rng, n, draw(st.sampled_from([8, 64, 200])))
     has_vector = rng.random(n) >= draw(st.sampled_from([0.0, 0.1]))
@@ -93,7 +93,7 @@ def large_windows(draw: st.DrawFn) -> tuple[Matrix, Kernel]:
     return relevance, kernel
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     large_windows(),
     st.sampled_from([1e-11, 0.001, 0.05, 0.3, 0.9, 1.0]),
@@ -117,7 +117,9 @@ def test_a_small_window_gets_the_order_of_the_plain_algorithm(
     found = greedy_map(relevance, kernel, diversity, limit).tolist()
     if found != expected:
         k = next(i for i in range(len(found)) if found[i] != expected[i])
-        ell = full(kernel) * np.exp(0.5 * (1 - diversity) / diversity * np.add.outer(*[relevance] * 2))
+        ell = full(kernel) * np.exp(
+            0.5 * (1 - diversity) / diversity * np.add.outer(*[relevance] * 2)
+        )
         sets = [[*found[:k], one[k]] for one in (found, expected)]
         first, second = (log_det(ell[np.ix_(s, s)]) for s in sets)
         assert first == pytest.approx(second, abs=1e-6) or max(first, second) < np.log(FLOOR) / 2

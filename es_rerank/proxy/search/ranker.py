@@ -26,6 +26,7 @@ from es_rerank.ranking.score import (
     TooSlowError,
     VectorCache,
 )
+from es_rerank.ranking.threads import calm_numpy
 
 WARM_UP = "a product's description of usual length, which teaches how long texts take here; " * 6
 MAX_EMBEDDING = 4
@@ -168,6 +169,7 @@ def load(
 
     Raises ModelError, and ConfigError for a plugin that is not there.
     """
+    calm_numpy()
     if settings.kind == "plugin":
         return load_plugin("scorer", settings.name, plugins), None
     if settings.kind == "remote":

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from es_rerank.proxy.search.additions import Additions
 
 RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+WHITE = b" \t\r\n"
 
 
 RawHit = Mapping[str, msgspec.Raw]
@@ -34,15 +36,53 @@ class SearchAnswer:
     hits: list[dict[str, msgspec.Raw]]
 
 
+class _Hits(msgspec.Struct):
+    hits: list[dict[str, msgspec.Raw]]
+
+
+class _Answer(msgspec.Struct):
+    hits: _Hits
+
+
+ANSWER = msgspec.json.Decoder(_Answer)
+
+
 def read_answer(body: bytes) -> SearchAnswer:
     """Take an answer apart. Raises AnswerError when it holds no list of hits."""
     try:
-        whole = RAW_OBJECT.decode(body)
+        hits = ANSWER.decode(body).hits.hits
+        whole = RAW_OBJECT.decode(cut_hits(body, hits))
         hits_object = RAW_OBJECT.decode(whole["hits"])
-        hits = [RAW_OBJECT.decode(hit) for hit in RAW_LIST.decode(hits_object["hits"])]
-    except (msgspec.DecodeError, RecursionError, KeyError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AnswerError(str(error)) from None
     return SearchAnswer(whole, hits_object, hits)
+
+
+def cut_hits(body: bytes, hits: Sequence[RawHit]) -> bytes:
+    """The answer with its list of hits empty, so that nothing else reads them again.
+
+    All of it where the list's ends are not plain to see.
+    """
+    if not hits or not hits[0] or not hits[-1]:
+        return body
+    name, first = next(iter(hits[0].items()))
+    last = list(hits[-1].values())[-1]
+    zero, ended = address(body), address(last) - address(body) + len(memoryview(last))
+    start, end = body.rfind(b"{", 0, address(first) - zero), body.find(b"}", ended)
+    opening = body[start : address(first) - zero].translate(None, WHITE)
+    if (
+        opening != b'{"' + name.encode() + b'":'
+        or body[ended:end].strip()
+        or not body[:start].rstrip().endswith(b"[")
+        or not body[end + 1 :].lstrip().startswith(b"]")
+    ):
+        return body
+    return body[:start] + body[end + 1 :]
+
+
+def address(part: bytes | msgspec.Raw) -> int:
+    """Where the bytes lie; those of a Raw lie within what it was decoded from."""
+    return int(np.frombuffer(part, np.uint8).__array_interface__["data"][0])
 
 
 def place_hits(

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from es_rerank.cluster.document import document_text, join_texts, read_values
+from es_rerank.cluster.document import (
+    MAX_TEXT_CHARS,
+    clean_text,
+    join_texts,
+    join_values,
+    read_values,
+)
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.ranking.candidate import Candidates, band_prices
 from es_rerank.ranking.vectors import decode_codes
 
-RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNSET = msgspec.UNSET
+SCORES = msgspec.json.Decoder(list[float | None])
+ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""What no key holds that is found: such a one would have to be written escaped."""
+SCALARS = frozenset({str, int, float, bool})
 Hit = Mapping[str, msgspec.Raw]
+Made = TypeVar("Made")
 
 
 def gather(
@@ -32,35 +47,145 @@ def gather(
     where none are read. every_text: whether the scorer reads texts; otherwise only those of hits
     without a stored vector are looked at. valued: fields whose values signals read.
     """
-    vectors = present = None
-    if fields.code is not None and dimensions:
-        codes = [read_code(hit, fields.code) for hit in hits]
-        vectors, present = decode_codes(codes, dimensions)
     names = dict.fromkeys([*fields.attributes, *capped])
-    paths = (*fields.text, *names, *valued, fields.price or "")
-    wanted = {path.split(".")[0] for path in paths}
-    documents = [read_document(hit, wanted) for hit in hits]
-    attributes: dict[str, list[str | None]] = {
-        name: [read_attribute(document, name) for document in documents] for name in names
-    }
+    others = [*names, *valued, *([fields.price] if fields.price is not None else [])]
+    code = fields.code if dimensions else None
+    texts: list[str | None]
+    vectors = present = None
+    if code is None or every_text:
+        shown = read_shown(hits, [*others, *fields.text], code)
+        texts = shown.texts(fields.text)
+    else:
+        shown = read_shown(hits, others, code)
+        texts = [None] * len(hits)
+    if code is not None:
+        vectors, present = decode_codes(shown.codes, dimensions)
+        if not every_text and not present.all():
+            missing = np.flatnonzero(~present).tolist()
+            bare = read_shown([hits[i] for i in missing], fields.text)
+            for i, text in zip(missing, bare.texts(fields.text), strict=True):
+                texts[i] = text
+    attributes = {name: shown.read(name, fold, join_attribute) for name in names}
     if fields.price is not None:
-        prices = [read_price(document, fields.price) for document in documents]
-        attributes["price band"] = band_prices(prices)
+        attributes["price band"] = band_prices(
+            [read_price(values) for values in shown.values(fields.price)]
+        )
     return Candidates(
-        first_stage=np.array([read_score(hit) for hit in hits]),
-        texts=[
-            read_candidate_text(document, fields.text)
-            if every_text or present is None or not present[i]
-            else None
-            for i, document in enumerate(documents)
-        ],
+        first_stage=read_scores(hits),
+        texts=texts,
         vectors=vectors,
         has_vector=present,
         attributes=attributes,
-        values={
-            path: [list(read_values(document, path)) for document in documents] for path in valued
-        },
+        values={path: shown.values(path) for path in valued},
     )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What hits show of their documents: `_source`, and where that is silent, `fields`.
+
+    rows: per hit the value under each of `keys`, UNSET where there is none. codes: per hit the
+    stored vector's code, base64.
+    """
+
+    keys: Mapping[str, int]
+    rows: Sequence[Sequence[Any]]
+    codes: Sequence[str | None]
+
+    def values(self, path: str) -> list[Sequence[Any]]:
+        """Per hit the scalar values at a dotted path that was asked for."""
+        own = [key for key in prefixes(path) if key in self.keys]
+        if own == [path]:
+            place = self.keys[path]
+            return [list_scalars(row[place]) for row in self.rows]
+        places = {key: self.keys[key] for key in own}
+        return [
+            [*read_values({k: row[i] for k, i in places.items() if row[i] is not UNSET}, path)]
+            for row in self.rows
+        ]
+
+    def read(
+        self, path: str, one: Callable[[str], Made], several: Callable[[Sequence[Any]], Made]
+    ) -> list[Made]:
+        """Per hit what `one` makes of a value that is a single text, `several` of any others."""
+        if "." in path or path not in self.keys:
+            return [several(values) for values in self.values(path)]
+        place = self.keys[path]
+        return [
+            one(value) if type(value) is str else several(list_scalars(value))
+            for value in [row[place] for row in self.rows]
+        ]
+
+    def texts(self, paths: Sequence[str]) -> list[str | None]:
+        """Per hit the text that the model reads; None where it shows none of the fields."""
+        columns = [self.read(path, clean_text, join_values) for path in paths]
+        if not columns:
+            return [None] * len(self.rows)
+        return [join_texts(parts) or None for parts in zip(*columns, strict=True)]
+
+
+def read_shown(hits: Iterable[Hit], paths: Iterable[str], code: str | None = None) -> Shown:
+    """Decode what lies at the paths, and no more: the rest may be a vector of thousands of digits.
+
+    An object that cannot be read shows nothing.
+    """
+    wanted = dict.fromkeys(key for path in paths for key in prefixes(path))
+    keys = tuple(key for key in wanted if not ESCAPED.search(key))
+    in_source = make_decoder(keys)
+    in_fields = make_decoder((*keys, code)) if code is not None else in_source
+    nothing = (UNSET,) * (len(keys) + 1)
+    rows, codes = [], []
+    for hit in hits:
+        row: tuple[Any, ...] = read_object(hit, "_source", in_source) or nothing[:-1]
+        listed = read_object(hit, "fields", in_fields) or nothing
+        if UNSET in row and listed != nothing:
+            row = tuple(b if a is UNSET else a for a, b in zip(row, listed, strict=False))
+        rows.append(row)
+        codes.append(first_text(listed[len(keys)]) if code is not None else None)
+    return Shown({key: place for place, key in enumerate(keys)}, rows, codes)
+
+
+def read_object(hit: Hit, name: str, decoder: msgspec.json.Decoder[Any]) -> tuple[Any, ...]:
+    """The wanted members of one of a hit's objects; empty where it is absent or unreadable."""
+    raw = hit.get(name)
+    if raw is None:
+        return ()
+    try:
+        return msgspec.structs.astuple(decoder.decode(raw))
+    except UNREADABLE:
+        return ()
+
+
+@lru_cache(maxsize=256)
+def make_decoder(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """A decoder of an object's members under the keys, in that order, which skips all others."""
+    members = [
+        (f"_{place}", Any, msgspec.field(default=UNSET, name=key)) for place, key in enumerate(keys)
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Members", members))
+
+
+def prefixes(path: str) -> list[str]:
+    """The keys under which a path may begin: `a.b` lies under `a`, or is a key itself."""
+    parts = path.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def list_scalars(value: Any) -> Sequence[Any]:
+    """The scalars in a value; those of objects have longer paths."""
+    if type(value) in SCALARS:
+        return (value,)
+    return () if value is UNSET else [*read_values(value, "")]
+
+
+def read_scores(hits: Sequence[Hit]) -> NDArray[np.float64]:
+    """The hits' `_score`, (n,) float64, 0 where it is null."""
+    raws = [hit.get("_score", b"null") for hit in hits]
+    try:
+        scores = SCORES.decode(b"[" + b",".join(raws) + b"]")
+    except msgspec.DecodeError:
+        return np.array([read_score(hit) for hit in hits])
+    return np.array([score or 0.0 for score in scores])
 
 
 def read_score(hit: Hit) -> float:
@@ -70,51 +195,25 @@ def read_score(hit: Hit) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def read_code(hit: Hit, code: str) -> str | None:
-    """A hit's stored vector code, base64."""
-    values = read_object(hit, "fields", {code}).get(code)
-    value = values[0] if isinstance(values, list) and values else None
-    return value if isinstance(value, str) else None
+def first_text(value: Any) -> str | None:
+    """The first of a list where it is a text, as the code in a hit's `fields` is."""
+    first = value[0] if isinstance(value, list) and value else None
+    return first if isinstance(first, str) else None
 
 
-def read_document(hit: Hit, wanted: Collection[str]) -> Mapping[str, Any]:
-    """What a hit shows of its document: `_source`, and where that is silent, `fields`.
-
-    Only what lies under the `wanted` names is decoded: the rest may be a vector of thousands of
-    digits.
-    """
-    return {**read_object(hit, "fields", wanted), **read_object(hit, "_source", wanted)}
+def fold(value: str) -> str | None:
+    """An attribute's value without case."""
+    return value[:MAX_TEXT_CHARS].casefold() or None
 
 
-def read_object(hit: Hit, name: str, wanted: Collection[str]) -> dict[str, Any]:
-    """The wanted members of one of a hit's objects, `a.b` under `a` too; empty where unreadable."""
-    if name not in hit:
-        return {}
-    try:
-        return {
-            key: msgspec.json.decode(raw)
-            for key, raw in RAW_OBJECT.decode(hit[name]).items()
-            if key in wanted or key.split(".", 1)[0] in wanted
-        }
-    except UNREADABLE:
-        return {}
+def join_attribute(values: Sequence[Any]) -> str | None:
+    """An attribute's values as one, without case."""
+    return join_texts([str(value) for value in values]).casefold() or None
 
 
-def read_candidate_text(document: Mapping[str, Any], text_fields: Sequence[str]) -> str | None:
-    """The text that the model reads; None when the document shows none of the fields."""
-    return document_text(document, text_fields) or None
-
-
-def read_attribute(document: Mapping[str, Any], path: str) -> str | None:
-    """An attribute's value as one string, several joined."""
-    return join_texts([str(value) for value in read_values(document, path)]).casefold() or None
-
-
-def read_price(document: Mapping[str, Any], path: str) -> float | None:
+def read_price(values: Sequence[Any]) -> float | None:
     """A price, the first where there are several; None when it is no number."""
-    for value in read_values(document, path):
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return None
-    return None
+    try:
+        return float(values[0]) if values else None
+    except (TypeError, ValueError):
+        return None

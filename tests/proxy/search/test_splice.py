@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from es_rerank.proxy.search.additions import Additions
 from es_rerank.proxy.search.splice import (
     AnswerError,
     SearchAnswer,
+    cut_hits,
     place_hits,
     read_answer,
     write_answer,
@@ -132,3 +134,48 @@ def test_answers_keep_their_other_parts() -> None:
 def test_what_is_no_answer_is_told(body: bytes) -> None:
     with pytest.raises(AnswerError):
         read_answer(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=10,
+)
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=4), JSON, max_size=4), max_size=4),
+    st.dictionaries(st.text(max_size=4), JSON, max_size=2),
+    st.sampled_from([None, 2]),
+    st.booleans(),
+)
+def test_the_hits_are_cut_out_and_nothing_else(
+    hits: list[dict[str, object]], rest: dict[str, object], indent: int | None, ascii_only: bool
+) -> None:
+    value = {**rest, "hits": {"total": [{}], "hits": hits, "after": "[{}]"}, "z": [{"hits": []}]}
+    body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+    answer = read_answer(body)
+    assert [{k: json.loads(bytes(v)) for k, v in hit.items()} for hit in answer.hits] == hits
+    cut = cut_hits(body, answer.hits)
+    value["hits"]["hits"] = []  # type: ignore[index]
+    if hits and hits[0] and hits[-1] and re.fullmatch("[a-z]+", next(iter(hits[0]))):
+        assert json.loads(cut) == value
+    written = json.loads(write_answer(answer, [], 0, False))
+    assert written == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"hits":{"hits":[{"a":1,"b":{"c":2},"a":3}]}}',  # the first key comes once more
+        b'{"hits":{"hits":[{"\\u0061":1}]}}',
+        b'{"hits":{"hits":[{}, {"a":1}]}}',
+        b'{"hits":{"hits":[{"a":1}]},"hits":{"hits":[{"a":2}],"b":1}}',
+    ],
+)
+def test_hits_with_odd_ends_are_read_all_the_same(body: bytes) -> None:
+    answer = read_answer(body)
+    whole = json.loads(body)
+    page = place_hits(answer, [], 0, 10, NONE, {})
+    assert [json.loads(hit) for hit in page] == whole["hits"]["hits"]
+    assert json.loads(write_answer(answer, page, 0, False)) == whole
