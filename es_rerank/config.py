@@ -92,6 +92,45 @@ class ProxySettings(Section):
         50_000_000, ge=1024, description="A larger search answer passes through unranked."
     )
     compare: bool = Field(True, description="Serve the compare page.")
+    tls_cert: Path | None = Field(
+        None, description="PEM file of the proxy's certificate and its chain; with it, TLS alone."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of authorities; clients must show a certificate of theirs."
+    )
+    connections: int | None = Field(
+        None,
+        ge=1,
+        description="Clients' connections at most; from the limit of open files if unset.",
+    )
+    max_line_bytes: int = Field(
+        16_384, ge=1024, description="A longer request line (method and target) is refused."
+    )
+    max_head_bytes: int = Field(
+        65_536, ge=1024, description="A request whose head is larger is refused."
+    )
+    max_headers: int = Field(256, ge=8, description="A request with more headers is refused.")
+    head_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds from a request head's first byte to its last."
+    )
+    body_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds between two pieces of a request's body."
+    )
+    send_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds that a client may read nothing of its answer."
+    )
+    idle_timeout_s: float = Field(
+        75.0, gt=0, description="Seconds that a client's connection may rest between requests."
+    )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> ProxySettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: set both, or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs TLS: set tls_cert and tls_key")
+        return self
 
 
 class DiversifySettings(Section):

@@ -49,6 +49,12 @@ ORDER_CACHE = Counter(
     ["result"],
     registry=METRICS,
 )
+REFUSED = Counter(
+    "es_rerank_refused_requests",
+    "Requests refused before anybody saw them, by the status they were answered with.",
+    ["status"],
+    registry=METRICS,
+)
 WAITING = Gauge(
     "es_rerank_score_queue_depth", "Searches waiting for or in the model.", registry=METRICS
 )

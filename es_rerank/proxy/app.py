@@ -11,11 +11,12 @@ from es_rerank.config import Settings
 from es_rerank.errors import EsRerankError
 from es_rerank.proxy.admin.pages import PREFIX, AdminPages
 from es_rerank.proxy.answer import Receive, Scope, Send
-from es_rerank.proxy.relay import ClientGoneError, relay
+from es_rerank.proxy.relay import relay
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.handler import SearchHandler
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.upstream import Upstream
+from es_rerank.proxy.wire.call import ClientGoneError
 
 # `/_search` and `/{index}/_search`, as the raw path has them. An index name cannot begin with `_`,
 # but for `_all`; date math in it is percent-encoded and holds no bare slash.

@@ -9,16 +9,13 @@ from typing import Any, TypeVar
 
 from es_rerank.proxy.answer import Header, Message, Receive, Scope, Send, find_header, send_error
 from es_rerank.proxy.upstream import Upstream, UpstreamError
+from es_rerank.proxy.wire.call import ClientGoneError
 
 BUFFERED_BYTES = 65_536
 """Request bodies up to this size are held, so that a stale connection can be tried again."""
 
 
 T = TypeVar("T")
-
-
-class ClientGoneError(Exception):
-    """The client closed the connection before it had its answer."""
 
 
 async def while_connected(
@@ -153,6 +150,9 @@ async def send_upstream_error(send: Send, upstream: Upstream, error: UpstreamErr
 
 def request_target(scope: Scope) -> bytes:
     """The request's raw path and query, byte for byte."""
+    raw: bytes | None = scope.get("raw_target")
+    if raw is not None:
+        return raw
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope["query_string"]
     return path + b"?" + query if query else path

@@ -4,53 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import resource
+import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 from es_rerank.config import Settings
 from es_rerank.errors import ConfigError, EsRerankError
 from es_rerank.proxy.app import ProxyApp
+from es_rerank.proxy.wire.certificates import make_listener_context
+from es_rerank.proxy.wire.limits import Limits
+from es_rerank.proxy.wire.server import HttpServer
 
 START_S = 120.0
-HEAD_BYTES = 65_536
-UPGRADE = re.compile(rb"^upgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE | re.MULTILINE)
-
-
-class DeafToUpgrade(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 that ignores `Upgrade`, as a server may (RFC 9110, 7.8).
-
-    httptools takes a request that offers an upgrade for one without a body and its body for the
-    next request. Java's HTTP clients offer one (h2c, TLS) with every request.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._between = True
-        self._held = b""
-
-    def data_received(self, data: bytes) -> None:
-        if self._between:
-            data = self._held + data
-            end = data.find(b"\r\n\r\n")
-            if end < 0 and len(data) < HEAD_BYTES and data[:2] != b"\r\n":
-                self._held = data
-                return
-            self._held = b""
-            data = UPGRADE.sub(b"", data[: end + 2]) + data[end + 2 :]
-        super().data_received(data)
-
-    def on_headers_complete(self) -> None:
-        self._between = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._between = True
-        super().on_message_complete()
+MOST_CONNECTIONS = 100_000
+OTHER_FILES = 64
+"""Files that are open beside the connections: the model's, the log, the loop's own."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -71,25 +42,50 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def make_server(app: ProxyApp) -> uvicorn.Server:
-    """A server that adds no header of its own and says nothing on stdout."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            lifespan="on",
-            http=DeafToUpgrade,
-            server_header=False,
-            date_header=False,
-            access_log=False,
-            log_level="error",
-            log_config=None,
-            timeout_graceful_shutdown=10,
-            # Longer than clients let a connection rest, or they would send into a closed one.
-            timeout_keep_alive=75,
-            proxy_headers=False,
-            ws="none",
-        )
+def make_server(app: ProxyApp, settings: Settings) -> HttpServer:
+    """The proxy's HTTP server. Raises ConfigError when a certificate cannot be read."""
+    proxy = settings.proxy
+    limits = Limits(
+        line_bytes=proxy.max_line_bytes,
+        head_bytes=proxy.max_head_bytes,
+        headers=proxy.max_headers,
+        head_s=proxy.head_timeout_s,
+        body_s=proxy.body_timeout_s,
+        send_s=proxy.send_timeout_s,
+        idle_s=proxy.idle_timeout_s,
+        connections=proxy.connections or count_connections(settings.upstream.connections),
     )
+    return HttpServer(app, limits, ssl_context=make_listener_context(proxy))
+
+
+def count_connections(to_cluster: int) -> int:
+    """How many clients fit into the limit of open files, beside the cluster's connections."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(most - to_cluster - OTHER_FILES, most // 4, 1)
+
+
+def address_of(bound: socket.socket, settings: Settings) -> str:
+    """The address that clients use."""
+    host, port = bound.getsockname()[:2]
+    scheme = "http" if settings.proxy.tls_cert is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def run_until_done(serving: Coroutine[Any, Any, None]) -> None:
+    """Run on the fastest event loop there is."""
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(serving)
+
+
+def make_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: None) -> None:
@@ -98,10 +94,25 @@ def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: No
     `on_listening` is told the address once it is taken. Raises ConfigError.
     """
     app = ProxyApp(settings)
+    server = make_server(app, settings)
     bound = listen(settings.proxy.host, settings.proxy.port)
-    host, port = bound.getsockname()[:2]
-    on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-    make_server(app).run(sockets=[bound])
+    on_listening(address_of(bound, settings))
+    caught: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        caught.append(number)
+        if server.should_exit:
+            server.grace_s = 0.0  # asked twice
+        server.should_exit = True
+
+    before = {n: signal.signal(n, end) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        run_until_done(server.serve(sockets=[bound]))
+    finally:
+        for caught_by_us, handler in before.items():
+            signal.signal(caught_by_us, handler)
+    for number in caught[:1]:
+        signal.raise_signal(number)
 
 
 @contextlib.contextmanager
@@ -110,12 +121,11 @@ def serve_in_thread(settings: Settings) -> Iterator[str]:
 
     Raises EsRerankError when the model cannot be loaded.
     """
-    bound = listen(settings.proxy.host, settings.proxy.port)
-    host, port = bound.getsockname()[:2]
     app = ProxyApp(settings)
-    server = make_server(app)
+    server = make_server(app, settings)
+    bound = listen(settings.proxy.host, settings.proxy.port)
     thread = threading.Thread(
-        target=lambda: asyncio.run(server.serve(sockets=[bound])), name="proxy", daemon=True
+        target=lambda: run_until_done(server.serve(sockets=[bound])), name="proxy", daemon=True
     )
     thread.start()
     try:
@@ -126,7 +136,7 @@ def serve_in_thread(settings: Settings) -> Iterator[str]:
             pause.wait(0.05)
         if not app.ranker.ready:
             raise EsRerankError(app.ranker.error or "the proxy did not start")
-        yield f"http://{host}:{port}"
+        yield address_of(bound, settings)
     finally:
         server.should_exit = True
         thread.join(15)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -15,7 +14,7 @@ from typing import Any
 
 from es_rerank.config import Settings, load_settings
 from es_rerank.proxy.app import ProxyApp
-from es_rerank.proxy.server import listen, make_server
+from es_rerank.proxy.server import listen, make_server, run_until_done
 
 CHUNK = 65_536
 
@@ -152,8 +151,8 @@ def serve_app(settings: Settings, ready: bool = True) -> Iterator[tuple[str, Pro
     """Serve the proxy as serve_in_thread does, and also where its model cannot be loaded."""
     bound = listen("127.0.0.1", 0)
     app = ProxyApp(settings)
-    server = make_server(app)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])))
+    server = make_server(app, settings)
+    thread = threading.Thread(target=lambda: run_until_done(server.serve(sockets=[bound])))
     thread.start()
     try:
         until = time.monotonic() + 60
