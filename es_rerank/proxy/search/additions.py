@@ -11,6 +11,10 @@ import msgspec
 from es_rerank.proxy.search.request import RAW_LIST, SearchRequest, plain
 
 
+REWRITTEN = {"from", "size", "filter_path"}
+"""Parameters of the client's that do not go to the cluster: its answer must hold whole hits."""
+
+
 @dataclass(frozen=True)
 class Additions:
     """What the proxy asks for beyond the client's own wishes, by path."""
@@ -39,7 +43,7 @@ def widen(request: SearchRequest, hits: int, additions: Additions) -> SearchRequ
         if paths:
             present = RAW_LIST.decode(body.get(name, b"[]"))
             body[name] = msgspec.Raw(msgspec.json.encode([*present, *paths]))
-    parameters = tuple((k, v) for k, v in request.parameters if plain(k) not in {"from", "size"})
+    parameters = tuple((k, v) for k, v in request.parameters if plain(k) not in REWRITTEN)
     return replace(request, body=body, parameters=parameters, edited=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from es_rerank.proxy.answer import Header, find_header
+from es_rerank.proxy.search.filter_path import FilterError, read_filter
 from es_rerank.proxy.search.page import Page
 from es_rerank.proxy.search.query_text import has_vector_query
 from es_rerank.proxy.search.request import SearchRequest
@@ -16,7 +17,7 @@ FOREIGN_KEYS = (
     *("search_after", "slice", "pit", "stored_fields"),
     *("knn", "retriever", "rank", "sub_searches"),
 )
-FOREIGN_PARAMETERS = ("scroll", "filter_path", "stored_fields")
+FOREIGN_PARAMETERS = ("scroll", "stored_fields")
 
 
 def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str | None:
@@ -36,6 +37,10 @@ def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str
     for name in FOREIGN_KEYS:
         if name in request.body:
             return name
+    try:
+        read_filter(request)
+    except FilterError:
+        return "filter_path"
     if request.parameter("format") not in {None, "json"} or not accepts_json(request.headers):
         return "media-type"
     if has_vector_query(request.value("query")):

@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from es_rerank import telemetry
 from es_rerank.proxy.search import splice
 from es_rerank.proxy.search.expand.fuse import Found, Fused, explain_ranks, fuse
 from es_rerank.proxy.search.explain import explain_places
+from es_rerank.proxy.search.filter_path import Filter, FilterError, read_filter
 from es_rerank.proxy.search.orders import Order, OrderCache, follow, identify
 from es_rerank.proxy.search.page import Page
 from es_rerank.proxy.search.plan import Plan
@@ -99,7 +102,10 @@ class Reranker:
         stages = {**stages, **arranged.stages}
         added_ms = math.floor(1000 * (time.perf_counter() - began))
         pretty = plan.request.parameter("pretty") in {"", "true"}
-        written = splice.write_answer(taken, page, added_ms, pretty)
+        shown = read_filter(plan.request)
+        written = splice.write_answer(taken, page, added_ms, pretty and shown is None)
+        if shown is not None:
+            written = cut_answer(shown, written, pretty)
         for stage, seconds in stages.items():
             telemetry.STAGE_SECONDS.labels(stage).observe(seconds)
         return Reranked(written, arranged.outcome, arranged.reason, stages)
@@ -199,6 +205,15 @@ class Reranker:
             self._ranker.reads_texts,
             plan.signal_fields,
         )
+
+
+def cut_answer(shown: Filter, answer: bytes, pretty: bool) -> bytes:
+    """The parts of the answer that the client wants. Raises UnusableAnswerError where in doubt."""
+    try:
+        cut = shown.cut(answer)
+    except FilterError:
+        raise UnusableAnswerError("filter_path") from None
+    return msgspec.json.format(cut, indent=2) + b"\n" if pretty else cut
 
 
 def close_gaps(places: Sequence[int | None], page: Page) -> tuple[list[int], Page]:
