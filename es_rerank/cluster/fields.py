@@ -24,6 +24,7 @@ NUMERIC_TYPES = frozenset(
     | {"unsigned_long"}
 )
 VECTOR_TYPES = frozenset({"dense_vector", "knn_vector"})
+OPEN_TYPES = frozenset({"flattened", "flat_object"})
 
 # Each line is one role, best name first. Names are compared folded: lower case, no accents.
 TEXT_ROLES = (
@@ -134,6 +135,18 @@ def find_fields(mappings: Mapping[str, Any]) -> IndexFields:
 def has_field(mappings: Mapping[str, Any], path: str) -> bool:
     """Whether the mapping has a field at `path`, by its path in `_source`."""
     return any(field.path == path for field in _walk(mappings.get("properties"), ""))
+
+
+def list_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the path of each field and object; `path.*` too for objects whose members may be
+    anything, since they are not mapped one by one."""
+    properties = mappings.get("properties")
+    for name, spec in properties.items() if isinstance(properties, Mapping) else ():
+        if isinstance(name, str) and isinstance(spec, Mapping):
+            yield f"{prefix}{name}"
+            if spec.get("type") in OPEN_TYPES or spec.get("enabled") in (False, "false"):
+                yield f"{prefix}{name}.*"
+            yield from list_paths(spec, f"{prefix}{name}.")
 
 
 def merge_fields(found: Sequence[IndexFields]) -> IndexFields:

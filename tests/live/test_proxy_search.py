@@ -271,13 +271,6 @@ PASSING: dict[str, tuple[str, str, Any, str]] = {
     "none": ("POST", f"/{PLAIN}/_search", {**MATCH, "size": 0}, "size-0"),
     "beyond": ("POST", f"/{PLAIN}/_search", {"from": 100, "size": 7}, "beyond-window"),
     "yaml": ("POST", f"/{PLAIN}/_search?format=yaml", MATCH, "media-type"),
-    "filter path": (
-        "POST",
-        f"/{PLAIN}/_search?filter_path=hits.hits._id,hits.total",
-        MATCH,
-        "filter_path",
-    ),
-    "stored": ("POST", f"/{PLAIN}/_search", {**MATCH, "stored_fields": "_none_"}, "stored_fields"),
     "too far": ("POST", f"/{PLAIN}/_search", {"size": 10_001}, "result-window"),
     "negative": ("POST", f"/{PLAIN}/_search", {"size": -1}, "result-window"),
     "fraction": ("POST", f"/{PLAIN}/_search", {"size": 2.5}, "result-window"),

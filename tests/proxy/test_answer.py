@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+import zstandard
 
 from es_rerank.proxy.answer import compress, find_header, shape_error
 
@@ -21,6 +22,18 @@ def test_gzip_for_who_takes_it(accept: bytes) -> None:
 @pytest.mark.parametrize("accept", [b"", b"identity", b"br", b"gzip;q=0", b"gzip; q=0", b"xgzip"])
 def test_plain_for_who_does_not(accept: bytes) -> None:
     assert compress(LONG, accept) == (LONG, [])
+
+
+@pytest.mark.parametrize("accept", [b"zstd", b"gzip, zstd", b"gzip, deflate, br, zstd;q=1.0"])
+def test_zstd_for_who_takes_it(accept: bytes) -> None:
+    body, headers = compress(LONG, accept)
+    assert zstandard.decompress(body) == LONG
+    assert headers == [(b"content-encoding", b"zstd")]
+
+
+@pytest.mark.parametrize("accept", [b"gzip, zstd;q=0.5", b"gzip;q=0.2, zstd;q=0", b"zstd;q=x,gzip"])
+def test_what_is_liked_more_wins(accept: bytes) -> None:
+    assert compress(LONG, accept)[1] == [(b"content-encoding", b"gzip")]
 
 
 def test_short_bodies_stay_plain() -> None:

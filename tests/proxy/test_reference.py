@@ -18,10 +18,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "proxy.md").read_text
 NAMED = set(re.findall(r"`([^`\s{]+)(?:\{[^`]*\})?`", PAGE))
 
 REASON_PATTERNS = {
-    handler: [r'skipped\("([a-z-]+)"', r'_fall_back\([^)]*"([a-z-]+)"\)'],
+    handler: [
+        r'\["([a-z-]+)"\] if plan',
+        r'skipped\("([a-z-]+)"',
+        r'_fall_back\([^)]*"([a-z-]+)"\)',
+    ],
     plan: [r'else "([a-z-]+)"', r'reason or "([a-z-]+)"'],
     rerank: [
-        r'UnusableAnswerError\("([a-z-]+)"\)',
+        r'UnusableAnswerError\("([a-z_-]+)"\)',
         r'reason = "([a-z-]+)"',
         r'"skipped", "([a-z-]+)"',
     ],

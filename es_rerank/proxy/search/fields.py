@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 import msgspec
 
-from es_rerank.cluster.fields import IndexFields, find_fields, merge_fields
+from es_rerank.cluster.fields import IndexFields, find_fields, list_paths, merge_fields
 from es_rerank.config import IndexSettings
 from es_rerank.proxy.answer import Header
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError, principal
@@ -23,6 +24,14 @@ RETRY_S = 5.0
 ENTRIES = 1000
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """What the mappings of an index expression tell. paths: as cluster.fields lists them."""
+
+    fields: IndexFields = NOTHING
+    paths: frozenset[str] = frozenset()
+
+
 class FieldCatalog:
     """Fields by index expression, read from the mapping with the caller's own credentials.
 
@@ -31,7 +40,7 @@ class FieldCatalog:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._known: OrderedDict[tuple[bytes, bytes], tuple[float, IndexFields]] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, bytes], tuple[float, Mapped]] = OrderedDict()
 
     async def find(
         self, index: bytes, headers: Iterable[Header], as_proxy: bool = True
@@ -42,6 +51,19 @@ class FieldCatalog:
         for a search, which the cluster then judges itself. NOTHING when the mapping cannot be read;
         asked again a little later.
         """
+        return (await self._find(index, headers, as_proxy)).fields
+
+    async def find_unknown(
+        self, named: Iterable[str], index: bytes, headers: Iterable[Header]
+    ) -> tuple[str, ...]:
+        """Those of the named fields that no mapping of the index has; none where none was read."""
+        named = tuple(dict.fromkeys(named))
+        if not named:
+            return ()
+        paths = (await self._find(index, headers, as_proxy=True)).paths
+        return tuple(name for name in named if paths and not holds_path(paths, name))
+
+    async def _find(self, index: bytes, headers: Iterable[Header], as_proxy: bool) -> Mapped:
         own = self._upstream.own_credentials() if as_proxy else []
         credentials = list(principal(headers)) or own
         digest = hashlib.sha256(repr(credentials).encode()).digest()
@@ -49,29 +71,38 @@ class FieldCatalog:
         known = self._known.get(key)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        fields = await self._read(index, credentials)
-        kept_s = RETRY_S if fields is NOTHING else FRESH_S
-        self._known[key] = (time.monotonic() + kept_s, fields)
+        mapped = await self._read(index, credentials)
+        kept_s = RETRY_S if mapped.fields is NOTHING else FRESH_S
+        self._known[key] = (time.monotonic() + kept_s, mapped)
         self._known.move_to_end(key)
         while len(self._known) > ENTRIES:
             self._known.popitem(last=False)
-        return fields
+        return mapped
 
-    async def _read(self, index: bytes, credentials: list[Header]) -> IndexFields:
+    async def _read(self, index: bytes, credentials: list[Header]) -> Mapped:
         target = (b"/" + index if index else b"") + b"/_mapping"
         try:
             answer = await self._upstream.ask("GET", target, credentials, None, MAPPING_BYTES)
             if answer.status != 200:
-                return NOTHING
+                return Mapped()
             mappings = msgspec.json.decode(answer.body, type=dict[str, dict[str, object]])
         except (UpstreamError, AnswerTooLargeError, msgspec.DecodeError):
-            return NOTHING
+            return Mapped()
         shown = [
-            find_fields(mapping)
+            mapping
             for name, entry in mappings.items()
             if not name.startswith(".") and isinstance(mapping := entry.get("mappings"), Mapping)
         ]
-        return merge_fields(shown) if shown else NOTHING
+        if not shown:
+            return Mapped()
+        fields = merge_fields([find_fields(mapping) for mapping in shown])
+        return Mapped(fields, frozenset(path for mapping in shown for path in list_paths(mapping)))
+
+
+def holds_path(paths: Collection[str], path: str) -> bool:
+    """Whether a path is mapped, or lies in an object whose members are not."""
+    parents = [path[:i] for i, letter in enumerate(path) if letter == "."]
+    return path in paths or any(f"{parent}.*" in paths for parent in parents)
 
 
 def find_index_settings(

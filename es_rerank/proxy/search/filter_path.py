@@ -1,7 +1,8 @@
 """`filter_path`: which parts of an answer the client wants, cut as both engines cut them.
 
 A search that is reranked needs whole hits, so the parameter does not go to the cluster, and its
-answer is cut here. Values stay the bytes they are, without white space between them.
+answer is cut here; errors, as with the engines, stay whole. Values stay the bytes they are, without
+white space between them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from es_rerank import telemetry
 from es_rerank.config import Settings
@@ -136,9 +137,10 @@ class SearchHandler:
             done = await self._reranker.rerank(plan, answer.body, asked.stages, asked.others)
         except UnusableAnswerError as error:
             return await self._fall_back(send, sent, str(error))
-        reason = ",".join(filter(None, [done.reason, *asked.notes]))
+        notes = [*asked.notes, *(["unknown-field"] if plan.unknown else [])]
+        reason = ",".join(filter(None, [done.reason, *notes]))
         marks = [
-            (MARK, mark(done.outcome, reason, plan.options.clamped, asked.used)),
+            (MARK, mark(done.outcome, reason, plan.options.clamped, asked.used, plan.unknown)),
             (b"server-timing", write_timing(done.stages)),
         ]
         accepted = find_header(plan.request.headers, b"accept-encoding")
@@ -163,6 +165,7 @@ def mark(
     reason: str | None,
     clamped: Sequence[str] = (),
     expanded: Sequence[str] = (),
+    unknown: Sequence[str] = (),
 ) -> bytes:
     """The value of X-Es-Rerank."""
     parts = [outcome]
@@ -172,6 +175,8 @@ def mark(
         parts.append(f"clamped={','.join(clamped)}")
     if expanded:
         parts.append(f"expanded={','.join(expanded)}")
+    if unknown:
+        parts.append(f"unknown={','.join(quote(name, safe='@_.-') for name in unknown)}")
     return "; ".join(parts).encode()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from es_rerank.proxy.answer import Header, find_header
+from es_rerank.proxy.search.additions import can_store
 from es_rerank.proxy.search.filter_path import FilterError, read_filter
 from es_rerank.proxy.search.page import Page
 from es_rerank.proxy.search.query_text import has_vector_query
@@ -14,10 +15,10 @@ from es_rerank.proxy.search.request import SearchRequest
 RESULT_WINDOW = 10_000
 # Parts of a body whose hits do not follow from `query` and `_score` alone.
 FOREIGN_KEYS = (
-    *("search_after", "slice", "pit", "stored_fields"),
+    *("search_after", "slice", "pit"),
     *("knn", "retriever", "rank", "sub_searches"),
 )
-FOREIGN_PARAMETERS = ("scroll", "stored_fields")
+FOREIGN_PARAMETERS = ("scroll",)
 
 
 def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str | None:
@@ -37,6 +38,8 @@ def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str
     for name in FOREIGN_KEYS:
         if name in request.body:
             return name
+    if not can_store(request):
+        return "stored_fields"
     try:
         read_filter(request)
     except FilterError:

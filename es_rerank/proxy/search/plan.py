@@ -33,6 +33,8 @@ class Plan:
     additions: Additions
     list_key: bytes | None = None
     """What this list is known by while its order is kept; None where it is not."""
+    unknown: tuple[str, ...] = ()
+    """Fields that the options name and no mapping has."""
 
     @property
     def collapsed(self) -> str | None:
@@ -125,6 +127,7 @@ class Planner:
             code=found.code if found.model == self._embedder_name() else None,
         )
         capped = tuple(cap.field for cap in options.ranking.crowding)
+        named = () if block is None else (*(block.fields or ()), *capped)
         others = [*fields.attributes, *capped, *([fields.price] if fields.price else [])]
         others += list_signal_fields(ranking)
         return Plan(
@@ -136,6 +139,7 @@ class Planner:
             query=options.query_text or read_query_text(request),
             additions=choose_additions(request, fields.text, others, fields.code),
             list_key=None if options.explain else list_key(request, index, options),
+            unknown=await self._catalog.find_unknown(named, index, request.headers),
         )
 
     def _embedder_name(self) -> str | None:

@@ -94,6 +94,8 @@ def read_request(
             RAW_LIST.decode(keys.get(name, b"[]"))
     except UNREADABLE:
         raise BodyError("body") from None
+    if has_twins(body, keys) or ("ext" in keys and has_twins(bytes(keys["ext"]), ext)):
+        raise BodyError("body")
     if "es_rerank" not in ext:
         return replace(request, body=keys)
     block = msgspec.json.decode(ext.pop("es_rerank"))
@@ -102,6 +104,15 @@ def read_request(
     else:
         del keys["ext"]
     return replace(request, body=keys, block=block, edited=True)
+
+
+def has_twins(raw: bytes, members: dict[str, msgspec.Raw]) -> bool:
+    """Whether an object names a key twice, of which rewriting would keep one.
+
+    It counts as such, too, when a key is spelt with escapes.
+    """
+    written = msgspec.json.format(msgspec.json.encode(members), indent=-1)
+    return len(written) != len(msgspec.json.format(raw, indent=-1))
 
 
 def write_request(request: SearchRequest) -> tuple[bytes, list[Header], bytes]:

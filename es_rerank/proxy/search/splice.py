@@ -18,6 +18,8 @@ from es_rerank.proxy.search.additions import Additions
 RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 WHITE = b" \t\r\n"
+FIELD_MEMBERS = ("fields", "ignored_field_values")
+"""A hit's members that show fields: their values, and those that were not indexed."""
 
 
 RawHit = Mapping[str, msgspec.Raw]
@@ -108,8 +110,11 @@ def place_hits(
         hit = dict(answer.hits[position])
         if "_score" in hit and position != place:
             hit["_score"] = answer.hits[place]["_score"]
-        if added and "fields" in hit:
-            drop_fields(hit, added)
+        for name in FIELD_MEMBERS:
+            if added and name in hit:
+                drop_fields(hit, name, added)
+        for name in additions.hidden:
+            hit.pop(name, None)
         if position in explanations:
             hit["_explanation"] = msgspec.Raw(
                 msgspec.json.encode(explain_hit(hit, explanations[position]))
@@ -121,13 +126,13 @@ def place_hits(
     return page
 
 
-def drop_fields(hit: dict[str, msgspec.Raw], added: set[str]) -> None:
-    """Take the added paths out of a hit's `fields`, and `fields` too where nothing else is left."""
-    left = drop_paths(RAW_OBJECT.decode(hit["fields"]), added)
+def drop_fields(hit: dict[str, msgspec.Raw], name: str, added: set[str]) -> None:
+    """Take the added paths out of a hit's member, and it too where nothing else is left in it."""
+    left = drop_paths(RAW_OBJECT.decode(hit[name]), added)
     if left:
-        hit["fields"] = msgspec.Raw(msgspec.json.encode(left))
+        hit[name] = msgspec.Raw(msgspec.json.encode(left))
     else:
-        del hit["fields"]
+        del hit[name]
 
 
 def drop_paths(fields: Mapping[str, msgspec.Raw], paths: set[str]) -> dict[str, msgspec.Raw]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from es_rerank.cluster.fields import list_paths
 from es_rerank.config import IndexSettings
-from es_rerank.proxy.search.fields import find_index_settings
+from es_rerank.proxy.search.fields import find_index_settings, holds_path
 from tests.proxy.wire import RawUpstream, Request, answer, ask, proxy_settings, serve_app, upstream
 
 SHOP, LOGS, OWN = (IndexSettings(rank_window_size=n) for n in (1, 2, 3))
@@ -83,3 +84,27 @@ def test_an_index_name_cannot_lead_elsewhere(stand: tuple[str, RawUpstream]) -> 
     assert raw.requests[0].line == (
         b"GET /a%2F..%2F_security%2Fuser%3Fx%3D%0D%0AX%3A1/_mapping HTTP/1.1"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "held"),
+    [
+        ("brand", True),
+        ("brand.keyword", False),
+        ("brnad", False),
+        ("note", True),
+        ("note.any.thing", True),
+        ("labels.colour", True),
+        ("seller.name", True),
+        ("seller.nam", False),
+        ("seller", True),
+    ],
+)
+def test_paths_that_the_mapping_holds(path: str, held: bool) -> None:
+    properties = {
+        "brand": {"type": "text", "fields": {"keyword": {"type": "keyword"}}},
+        "note": {"type": "object", "enabled": False},
+        "labels": {"type": "flattened"},
+        "seller": {"properties": {"name": {"type": "keyword"}}},
+    }
+    assert holds_path(frozenset(list_paths({"properties": properties})), path) is held

@@ -26,7 +26,10 @@ def cut(value: str, answer: bytes = ANSWER) -> bytes:
         ("took,hits.hits._id", b'{"took":1,"hits":{"hits":[{"_id":"1"},{"_id":"2"}]}}'),
         ("hits.hits._source.a", b'{"hits":{"hits":[{"_source":{"a":1.10}}]}}'),
         ("**.q", b'{"hits":{"hits":[{"_source":{"o":{"p":{"q":1},"r":[{"q":1}]}}}]}}'),
-        ("hits.hits._source.o.**.q,-**.p", b'{"hits":{"hits":[{"_source":{"o":{"r":[{"q":1}]}}}]}}'),
+        (
+            "hits.hits._source.o.**.q,-**.p",
+            b'{"hits":{"hits":[{"_source":{"o":{"r":[{"q":1}]}}}]}}',
+        ),
         ("hits.t*.*ue", b'{"hits":{"total":{"value":2}}}'),
         ("hits.hits._source.b", b'{"hits":{"hits":[{"_source":{"b":[1]}}]}}'),
         ("hits.hits._source.b.c", b"{}"),
@@ -45,7 +48,9 @@ def test_without_patterns_the_answer_is_whole() -> None:
     assert cut("") == cut(",") == ANSWER
 
 
-@pytest.mark.parametrize("value", ["hits.", ".hits", "a..b", "a%5C.b", "hits,%20took", "a&filter_path=b"])
+@pytest.mark.parametrize(
+    "value", ["hits.", ".hits", "a..b", "a%5C.b", "hits,%20took", "a&filter_path=b"]
+)
 def test_what_the_engines_read_in_different_ways(value: str) -> None:
     with pytest.raises(FilterError):
         cut(value)

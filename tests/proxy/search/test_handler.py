@@ -192,7 +192,7 @@ def test_a_wrong_block_is_400_before_the_cluster_is_asked(stand: Any) -> None:
         ({**QUERY, "sort": ["price"]}, b"/shop/_search", "sort"),
         ({**QUERY, "size": 0}, b"/shop/_search", "size-0"),
         (QUERY, b"/shop/_search?scroll=1m", "scroll"),
-        (QUERY, b"/shop/_search?filter_path=hits", "filter_path"),
+        (QUERY, b"/shop/_search?filter_path=hits.", "filter_path"),
         ({"ext": {"es_rerank": {"enabled": False}}}, b"/shop/_search", "disabled"),
         (b'{"query":', b"/shop/_search", "body"),
         (b" " * 3000, b"/shop/_search", "body-too-large"),
@@ -324,6 +324,25 @@ def test_when_the_rewritten_search_fails_the_clients_own_is_sent(
         assert engines(ids)
         assert cluster.searches[1].body == json.dumps(QUERY).encode()
         assert cluster.searches[1].target == b"/shop/_search?routing=a"
+
+
+def test_fields_that_no_mapping_has_are_named(stand: Any) -> None:
+    block = {"fields": ["titel\r\n", "title"], "crowding": [{"field": "brand", "max_count": 1}]}
+    _, mark, _, _, _ = search(stand[0], {**QUERY, "ext": {"es_rerank": block}})
+    assert mark == "applied; reason=unknown-field; unknown=titel%0D%0A"
+
+
+def test_what_filter_path_would_show_of_the_empty_is_the_clusters_to_tell(stand: Any) -> None:
+    def broken(request: Request, connection: socket.socket) -> bool:
+        body = b'{"took":1,"hits":{"hits":[{"_id":"1","_source":{"a":{}}},{"_id":"2"}]}}'
+        own = b"filter_path" in request.target
+        answer(connection, 200, b'{"hits":{}}' if own else body, PRODUCT)
+        return True
+
+    stand[1].broken = broken
+    target = b"/shop/_search?filter_path=-hits.hits._source.a.b"
+    _, mark, _, _, body = search(stand[0], QUERY, target)
+    assert (mark, body) == ("fallback; reason=filter_path", b'{"hits":{}}')
 
 
 def test_a_cluster_that_hangs_up_is_502(stand: Any) -> None:

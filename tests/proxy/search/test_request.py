@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +150,58 @@ def test_compressed_bodies() -> None:
     assert refused(packed, headers=[TYPE, (b"content-encoding", b"zstd")]) == "encoding"
 
 
+def test_zstd_bodies() -> None:
+    headers = [TYPE, (b"content-encoding", b"zstd")]
+    packed = zstandard.compress(b'{"size":7}')
+    request = read(packed, headers=headers)
+    assert request.value("size") == 7
+    assert write_request(request)[1:] == ([TYPE], b'{"size":7}')
+    for broken in (packed[:-3], packed + b"x", b"no zstd", packed * 2):
+        assert refused(broken, headers=headers) == "encoding"
+    bomb = zstandard.compress(b" " * 1_000_001)
+    assert len(bomb) < 1000
+    assert refused(bomb, headers=headers) == "body-too-large"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"size":1,"size":2}',
+        b'{"query":{"match_all":{}}, "query" : {"match_all":{}}}',
+        b'{"ext":{"a":{},"a":{}}}',
+        b'{"ext":{"es_rerank":{},"es_rerank":{}}}',
+        b'{"s\\u0069ze":1}',
+    ],
+)
+def test_a_key_named_twice_is_the_clusters_to_judge(body: bytes) -> None:
+    assert refused(body) == "body"
+
+
+def test_keys_may_be_named_twice_where_nothing_is_rewritten() -> None:
+    body = b'{"query":{"term":{"a":1,"a":2}} ,"size":1}'
+    assert write_request(read(body))[2] == b'{"query":{"term":{"a":1,"a":2}},"size":1}'
+
+
+def test_stored_fields_and_what_the_model_reads() -> None:
+    listed = read('{"stored_fields":["title","b*"]}')
+    assert choose_additions(listed, ["title", "body", "text"], [], None).fields == ("text",)
+    assert not shows_source(listed)
+    assert shows_source(read('{"stored_fields":["title","_source"]}'))
+    assert shows_source(read('{"stored_fields":"a","_source":true}'))
+    for none in (read('{"stored_fields":"_none_"}'), read("{}", b"stored_fields=_none_")):
+        additions = choose_additions(none, ["title"], [], "es_rerank.code")
+        assert additions.hidden == ("_id", "_routing", "_ignored")
+        wide = widen(none, 100, additions)
+        assert wide.parameters == ()
+        assert {name: bytes(raw) for name, raw in wide.body.items()} == {
+            "_source": b"false",
+            "from": b"0",
+            "size": b"100",
+            "fields": b'["title"]',
+            "docvalue_fields": b'["es_rerank.code"]',
+        }
+
+
 def test_source_parameter() -> None:
     source = b"source=%7B%22size%22%3A4%7D&source_content_type=application%2Fjson&x=1"
     request = read(b"", source, headers=[])
@@ -216,11 +269,18 @@ def test_pages(body: str, query: bytes, page: Page | None) -> None:
         ('{"knn":{"field":"v"}}', b"", "knn"),
         ('{"retriever":{}}', b"", "retriever"),
         ('{"rank":{"rrf":{}}}', b"", "rank"),
-        ('{"stored_fields":["a"]}', b"", "stored_fields"),
-        ("{}", b"stored_fields=a", "stored_fields"),
+        ('{"stored_fields":["a"]}', b"", None),
+        ('{"stored_fields":"_none_"}', b"", None),
+        ("{}", b"stored_fields=_none_", None),
+        ('{"stored_fields":"_none_","_source":true}', b"", "stored_fields"),
+        ('{"stored_fields":"_none_","fields":["a"]}', b"", "stored_fields"),
+        ('{"stored_fields":["_none_","a"]}', b"", "stored_fields"),
+        ('{"stored_fields":{"a":1}}', b"", "stored_fields"),
+        ("{}", b"stored_fields=_none_&_source=true", "stored_fields"),
         ("{}", b"scroll=1m", "scroll"),
         ("{}", b"s%63roll=1m", "scroll"),
-        ("{}", b"filter_path=hits.hits._id", "filter_path"),
+        ("{}", b"filter_path=hits.hits._id", None),
+        ("{}", b"filter_path=hits.", "filter_path"),
         ("{}", b"format=yaml", "media-type"),
         ("{}", b"format=json", None),
         ('{"query":{"hybrid":{"queries":[]}}}', b"", "vector-query"),
