@@ -162,6 +162,10 @@ class RerankSettings(Section):
         ge=0,
         description="Seconds that a list's order is kept, so that its pages agree; 0 keeps none.",
     )
+    vector_queries: bool = Field(
+        False,
+        description="Rerank vector searches too; k, num_candidates and the like are raised to W.",
+    )
     relevance_weight: float = Field(0.5, ge=0, description="Weight of the model's score.")
     first_stage_weight: float = Field(0.5, ge=0, description="Weight of the engine's score.")
     text_fields: tuple[str, ...] = Field(
@@ -200,6 +204,7 @@ class IndexSettings(Section):
 
     enabled: bool | None = Field(None, description="Rerank searches of this index.")
     rank_window_size: int | None = Field(None, ge=1, le=10_000, description="As in [rerank].")
+    vector_queries: bool | None = Field(None, description="As in [rerank].")
     diversity: float | None = Field(None, ge=0, le=1, description="As in [rerank.diversify].")
     text_fields: tuple[str, ...] = Field((), description="As in [rerank].")
     attribute_fields: tuple[str, ...] = Field((), description="As in [rerank].")

@@ -256,3 +256,72 @@ def test_unknown_fields_are_named(stand: Stand) -> None:
     block = {"fields": ["titel", "title"], "crowding": [{"field": "parts.nam", "max_count": 1}]}
     _, proxied = stand.both({**QUERY, "ext": {"es_rerank": block}})
     assert mark(proxied) == "applied; reason=unknown-field; unknown=titel,parts.nam"
+
+
+def ids(answer: Any) -> list[str]:
+    return [hit["_id"] for hit in answer.json()["hits"]["hits"]]
+
+
+def open_point(stand: Stand, index: str) -> str:
+    name = "_pit" if stand.kind == "elasticsearch" else "_search/point_in_time"
+    opened = request(stand.direct, "POST", f"/{index}/{name}?keep_alive=1m").json()
+    found: str = opened["id" if stand.kind == "elasticsearch" else "pit_id"]
+    return found
+
+
+def test_a_point_in_time_without_a_sort_has_no_cursors_and_is_reranked(stand: Stand) -> None:
+    """Neither engine puts `sort` values into its hits: pages are by `from` and `size` alone."""
+    point = {"id": open_point(stand, INDEX), "keep_alive": "1m"}
+    for start in (0, 5):
+        body = {**QUERY, "pit": point, "from": start, "size": 5, "docvalue_fields": ["brand"]}
+        direct = request(stand.direct, "POST", "/_search", body)
+        proxied = request(stand.proxied, "POST", "/_search", body)
+        assert (proxied.status, mark(proxied)) == (200, "applied")
+        assert without_took(proxied.data) == without_took(direct.data)
+        assert proxied.json()["pit_id"] == direct.json()["pit_id"]
+        assert all("sort" not in hit for hit in direct.json()["hits"]["hits"])
+    off = {**QUERY, "pit": point, "size": 5, "ext": {"es_rerank": {"fields": ["nothing"]}}}
+    noted = request(stand.proxied, "POST", "/_search", off)
+    assert mark(noted) == "applied; reason=unknown-field; unknown=nothing"  # of its own indices
+    for cursor in ({"sort": "_score"}, {"sort": [{"_score": "desc"}]}):
+        passed = request(stand.proxied, "POST", "/_search", {**QUERY, "pit": point, **cursor})
+        assert mark(passed) == "skipped; reason=pit"
+        if stand.kind == "elasticsearch":
+            assert all("sort" in hit for hit in passed.json()["hits"]["hits"])
+
+
+def test_a_point_in_time_that_is_not_there_is_the_engines_to_judge(stand: Stand) -> None:
+    body = {**QUERY, "pit": {"id": "bm9uc2Vuc2U="}}
+    direct = request(stand.direct, "POST", "/_search", body)
+    proxied = request(stand.proxied, "POST", "/_search", body)
+    assert mark(proxied) == "skipped; reason=pit"
+    assert proxied.status == direct.status >= 400
+    assert proxied.json()["error"]["type"] == direct.json()["error"]["type"]
+
+
+CURSORS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "search_after": (
+        {"sort": ["_score", "price"], "search_after": [1.0, 3.0]},
+        "",
+        "sort",
+    ),
+    "search_after by score": ({"sort": ["_score"], "search_after": [1.0]}, "", "search_after"),
+    "score and more": ({"sort": ["_score", {"price": "asc"}]}, "", "sort"),
+    "score ascending": ({"sort": [{"_score": "asc"}]}, "", "sort"),
+    "price in url": ({}, "sort=price:desc", "sort"),
+    "scroll": ({}, "scroll=1m", "scroll"),
+}
+
+
+@pytest.mark.parametrize("case", CURSORS)
+def test_cursors_pass(stand: Stand, case: str) -> None:
+    extra, query, reason = CURSORS[case]
+    direct, proxied = stand.both({**QUERY, "size": 5, **extra}, query)
+    assert mark(proxied) == f"skipped; reason={reason}"
+    assert proxied.status == direct.status
+    ours, engines = proxied.json(), direct.json()
+    assert ours.get("hits") == engines.get("hits")
+    if "_scroll_id" in ours:
+        assert len(ours["hits"]["hits"]) == 5
+        for url, answer in ((stand.direct, engines), (stand.proxied, ours)):
+            request(url, "DELETE", "/_search/scroll", {"scroll_id": answer["_scroll_id"]})

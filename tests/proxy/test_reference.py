@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from es_rerank.proxy.admin import pages
-from es_rerank.proxy.search import coding, handler, obstacle, options, plan, request, rerank
+from es_rerank.proxy.search import (
+    coding,
+    handler,
+    obstacle,
+    options,
+    plan,
+    request,
+    rerank,
+    vectors,
+)
 from es_rerank.proxy.search.expand import expander, knn
 from es_rerank.ranking import pipeline
 from es_rerank.telemetry import METRICS
@@ -23,7 +32,7 @@ REASON_PATTERNS = {
         r'skipped\("([a-z-]+)"',
         r'_fall_back\([^)]*"([a-z-]+)"\)',
     ],
-    plan: [r'else "([a-z-]+)"', r'reason or "([a-z-]+)"'],
+    plan: [r'LeftAlone\("([a-z-]+)"', r'else "([a-z-]+)"', r'reason or "([a-z-]+)"'],
     rerank: [
         r'UnusableAnswerError\("([a-z_-]+)"\)',
         r'reason = "([a-z-]+)"',
@@ -31,6 +40,7 @@ REASON_PATTERNS = {
     ],
     request: [r'BodyError\("([a-z-]+)"\)'],
     coding: [r'BodyError\("([a-z-]+)"\)'],
+    vectors.find_vectors: [r'return "([a-z-]+)"'],
     obstacle.find_obstacle: [r'return "([a-z_0-9-]+)"'],
     knn: [r'NoNeighboursError\("([a-z-]+)"\)'],
     expander: [r'NoNeighboursError\("([a-z-]+)"\)', r'notes\.append\("([a-z-]+)"\)'],
@@ -39,7 +49,7 @@ REASON_PATTERNS = {
 
 
 def reasons() -> set[str]:
-    found = {*obstacle.FOREIGN_KEYS, *obstacle.FOREIGN_PARAMETERS}
+    found = {*obstacle.FOREIGN_KEYS, *obstacle.FOREIGN_PARAMETERS, *vectors.VECTOR_KEYS}
     for place, patterns in REASON_PATTERNS.items():
         source = inspect.getsource(place)  # type: ignore[arg-type]
         for pattern in patterns:

@@ -8,13 +8,14 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from es_rerank.cluster.fields import IndexFields, find_fields, list_paths, merge_fields
 from es_rerank.config import IndexSettings
 from es_rerank.proxy.answer import Header
+from es_rerank.proxy.search.request import SearchRequest
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError, principal
 
 NOTHING = IndexFields(text=(), attributes=(), price=None, vector=None, code=None, model=None)
@@ -22,6 +23,7 @@ MAPPING_BYTES = 20_000_000
 FRESH_S = 30.0
 RETRY_S = 5.0
 ENTRIES = 1000
+MOST_INDICES = 100
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class FieldCatalog:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._known: OrderedDict[tuple[bytes, bytes], tuple[float, Mapped]] = OrderedDict()
+        self._points: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
 
     async def find(
         self, index: bytes, headers: Iterable[Header], as_proxy: bool = True
@@ -62,6 +65,29 @@ class FieldCatalog:
             return ()
         paths = (await self._find(index, headers, as_proxy=True)).paths
         return tuple(name for name in named if paths and not holds_path(paths, name))
+
+    async def find_indices(self, request: SearchRequest) -> bytes:
+        """The indices of a search's point in time, as a raw index expression; empty where they
+        cannot be told. Asked for with the caller's credentials."""
+        counted = {"indices": {"terms": {"field": "_index", "size": MOST_INDICES}}}
+        body = {"pit": request.value("pit"), "size": 0, "track_total_hits": False, "aggs": counted}
+        own = list(principal(request.headers)) or self._upstream.own_credentials()
+        headers = [*own, (b"content-type", b"application/json")]
+        key = hashlib.sha256(repr((headers, body)).encode()).digest()
+        known = self._points.get(key)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        sent = msgspec.json.encode(body)
+        try:
+            answer = await self._upstream.ask("POST", b"/_search", headers, sent, MAPPING_BYTES)
+            buckets = msgspec.json.decode(answer.body)["aggregations"]["indices"]["buckets"]
+            names = [quote(bucket["key"], safe="").encode() for bucket in buckets]
+        except (UpstreamError, AnswerTooLargeError, msgspec.DecodeError, KeyError, TypeError):
+            return b""
+        self._points[key] = (time.monotonic() + FRESH_S, b",".join(names))
+        while len(self._points) > ENTRIES:
+            self._points.popitem(last=False)
+        return b",".join(names)
 
     async def _find(self, index: bytes, headers: Iterable[Header], as_proxy: bool) -> Mapped:
         own = self._upstream.own_credentials() if as_proxy else []

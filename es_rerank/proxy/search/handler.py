@@ -98,6 +98,8 @@ class SearchHandler:
             return "error"
         if request.edited:
             sent = Sent(sent.method, *write_request(request))
+        if isinstance(plan, LeftAlone) and plan.request is not None:
+            sent = Sent(sent.method, *write_request(plan.request))
         if isinstance(plan, LeftAlone):
             return await self._leave_alone(send, sent, skipped(plan.reason, plan.clamped))
         return await self._rerank(send, plan, sent)

@@ -9,15 +9,11 @@ from es_rerank.proxy.answer import Header, find_header
 from es_rerank.proxy.search.additions import can_store
 from es_rerank.proxy.search.filter_path import FilterError, read_filter
 from es_rerank.proxy.search.page import Page
-from es_rerank.proxy.search.query_text import has_vector_query
 from es_rerank.proxy.search.request import SearchRequest
 
 RESULT_WINDOW = 10_000
 # Parts of a body whose hits do not follow from `query` and `_score` alone.
-FOREIGN_KEYS = (
-    *("search_after", "slice", "pit"),
-    *("knn", "retriever", "rank", "sub_searches"),
-)
+FOREIGN_KEYS = ("search_after", "slice")
 FOREIGN_PARAMETERS = ("scroll",)
 
 
@@ -38,6 +34,9 @@ def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str
     for name in FOREIGN_KEYS:
         if name in request.body:
             return name
+    if "pit" in request.body and (request.parameter("sort") or "sort" in request.body):
+        # Beside a point in time even a sort by score puts cursors into the hits.
+        return "pit"
     if not can_store(request):
         return "stored_fields"
     try:
@@ -46,8 +45,6 @@ def find_obstacle(request: SearchRequest, page: Page | None, window: int) -> str
         return "filter_path"
     if request.parameter("format") not in {None, "json"} or not accepts_json(request.headers):
         return "media-type"
-    if has_vector_query(request.value("query")):
-        return "vector-query"
     pipeline = request.parameter("search_pipeline") or request.body.get("search_pipeline")
     if pipeline is not None and "ext" in request.body:
         return "search_pipeline"

@@ -90,6 +90,7 @@ class SearchOptions:
     price_field: str | None = None
     explain: bool = False
     expand: tuple[Expansion, ...] = ()
+    vector_queries: bool = False
     clamped: tuple[str, ...] = ()
 
 
@@ -176,6 +177,7 @@ def resolve_options(
         price_field=index.price_field or rerank.price_field,
         explain=block.explain,
         expand=tuple(name for name in wished if name in allowed),
+        vector_queries=first(index.vector_queries, rerank.vector_queries),
         clamped=tuple(clamped),
     )
 

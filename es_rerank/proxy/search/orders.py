@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -76,7 +77,7 @@ def list_key(request: SearchRequest, index: bytes, options: SearchOptions) -> by
     index: the raw index expression.
     """
     body = {
-        name: msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
+        name: msgspec.json.encode(without_life(msgspec.json.decode(raw)), order="sorted")
         for name, raw in sorted(request.body.items())
         if name not in SHOWN_KEYS
     }
@@ -85,6 +86,13 @@ def list_key(request: SearchRequest, index: bytes, options: SearchOptions) -> by
     wishes = replace(options, explain=False, timeout_s=0.0, clamped=())
     whole = (list_credentials(request.headers), index, body, parameters, wishes)
     return hashlib.sha256(repr(whole).encode()).digest()
+
+
+def without_life(value: Any) -> Any:
+    """A point in time without how long it shall live on, which may differ from page to page."""
+    if isinstance(value, dict) and "keep_alive" in value:
+        return {name: item for name, item in value.items() if name != "keep_alive"}
+    return value
 
 
 def list_credentials(headers: Sequence[Header]) -> list[Header]:

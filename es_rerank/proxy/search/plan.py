@@ -16,6 +16,7 @@ from es_rerank.proxy.search.page import Page, clamp_window, read_page
 from es_rerank.proxy.search.query_text import read_query_fields, read_query_text
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import SearchRequest
+from es_rerank.proxy.search.vectors import VectorError, find_vectors, raise_vectors
 from es_rerank.ranking.diversify import greedy_map
 from es_rerank.ranking.pipeline import Diversifier, RankingOptions, Signal
 
@@ -35,6 +36,8 @@ class Plan:
     """What this list is known by while its order is kept; None where it is not."""
     unknown: tuple[str, ...] = ()
     """Fields that the options name and no mapping has."""
+    reach: int | None = None
+    """Where the list ends at the latest, as those of several lists fused do."""
 
     @property
     def collapsed(self) -> str | None:
@@ -51,15 +54,21 @@ class Plan:
     def widened(self) -> SearchRequest:
         """The search for the whole window, or for more where the page ends past it."""
         wanted = max(self.window, self.page.start + self.page.size)
+        if self.reach is not None:
+            wanted = min(wanted, self.reach)
         return widen(self.request, wanted, self.additions)
 
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A search that goes through in the engine's order, and why."""
+    """A search that goes through in the engine's order, and why.
+
+    request: what must be sent in place of the client's own, for its page to fit the others.
+    """
 
     reason: str
     clamped: tuple[str, ...] = ()
+    request: SearchRequest | None = None
 
 
 def list_signal_fields(ranking: RankingOptions) -> list[str]:
@@ -106,18 +115,33 @@ class Planner:
         when the request's own block is wrong.
         """
         block = None if request.block is None else read_block(request.block)
+        if "pit" in request.body and not index:
+            index = await self._catalog.find_indices(request)
         index_settings = find_index_settings(index, self._settings.indices)
         options = resolve_options(block, self._settings.rerank, index_settings)
         ranking = replace(options.ranking, signals=self._signals, diversifier=self._diversifier)
         options = replace(options, ranking=ranking)
-        if not may_expand:
+        vectors = find_vectors(request)
+        if not may_expand or vectors or "pit" in request.body:
             options = replace(options, expand=())
         page = read_page(request)
         window = clamp_window(request, options.window)
         reach = RESULT_WINDOW if options.expand and window else window
         reason = find_obstacle(request, page, reach) if options.enabled else "disabled"
+        limit = None
+        if vectors is not None and reason in {None, "beyond-window"}:
+            try:
+                if not options.vector_queries:
+                    raise VectorError
+                request, limit = (raised := raise_vectors(request, window)).request, raised.reach
+            except VectorError:
+                return LeftAlone(vectors, options.clamped)
+            if reason is not None:
+                return LeftAlone(reason, options.clamped, request)
         if reason is not None or page is None:
             return LeftAlone(reason or "result-window", options.clamped)
+        if "pit" in request.body and not index:
+            return LeftAlone("pit", options.clamped)
         found = await self._catalog.find(index, request.headers)
         fields = replace(
             found,
@@ -139,6 +163,7 @@ class Planner:
             query=options.query_text or read_query_text(request),
             additions=choose_additions(request, fields.text, others, fields.code),
             list_key=None if options.explain else list_key(request, index, options),
+            reach=limit,
             unknown=await self._catalog.find_unknown(named, index, request.headers),
         )
 

@@ -27,16 +27,41 @@ OPERATORS = re.compile(
 
 
 def read_query_text(request: SearchRequest) -> str | None:
-    """The shopper's words: `q=` wins over the body's query, as in the engine."""
+    """The shopper's words: `q=` wins over the body's queries, as in the engine."""
     q = request.parameter("q")
-    return (
-        read_query_string(q) or None if q is not None else find_query_text(request.value("query"))
-    )
+    if q is not None:
+        return read_query_string(q) or None
+    return find_query_text(join_queries(request))
 
 
 def read_query_fields(request: SearchRequest) -> tuple[str, ...]:
-    """The text fields that the query itself names, for where the mapping tells none."""
-    return tuple(find_query_fields(request.value("query")))
+    """The text fields that the queries themselves name, for where the mapping tells none."""
+    return tuple(find_query_fields(join_queries(request)))
+
+
+def join_queries(request: SearchRequest) -> Any:
+    """All that is searched for as one query: `query`, and those of `retriever` and
+    `sub_searches`."""
+    query = request.value("query")
+    queries = [*retriever_queries(request.value("retriever"), 0)]
+    searches = request.value("sub_searches")
+    for one in searches if isinstance(searches, list) else ():
+        queries.append(one.get("query") if isinstance(one, dict) else None)
+    return {"dis_max": {"queries": [query, *queries]}} if queries else query
+
+
+def retriever_queries(retriever: Any, depth: int) -> Iterator[Any]:
+    """Yield the queries of a tree of retrievers."""
+    if not isinstance(retriever, dict) or depth > MAX_DEPTH:
+        return
+    for kind, wish in retriever.items():
+        if isinstance(wish, dict) and kind == "standard":
+            yield wish.get("query")
+        elif isinstance(wish, dict):
+            inner = wish.get("retrievers")
+            for item in inner if isinstance(inner, list) else [wish.get("retriever")]:
+                wrapped = item.get("retriever", item) if isinstance(item, dict) else None
+                yield from retriever_queries(wrapped, depth + 1)
 
 
 def find_query_text(query: Any) -> str | None:
