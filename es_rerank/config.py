@@ -162,6 +162,10 @@ class RerankSettings(Section):
         ge=0,
         description="Seconds that a list's order is kept, so that its pages agree; 0 keeps none.",
     )
+    two_phases: bool = Field(
+        False,
+        description="Highlight and run script fields for the page alone, by a second search.",
+    )
     vector_queries: bool = Field(
         False,
         description="Rerank vector searches too; k, num_candidates and the like are raised to W.",

@@ -35,7 +35,9 @@ def shows_source(request: SearchRequest) -> bool:
     source = request.body.get("_source")
     if source is None and (stored := read_stored_fields(request)) is not None:
         return "_source" in stored
-    return source is None or bytes(source).strip() == b"true"
+    if source is None:
+        return "script_fields" not in request.body  # beside these it must be asked for
+    return bytes(source).strip() == b"true"
 
 
 def read_stored_fields(request: SearchRequest) -> list[str] | None:

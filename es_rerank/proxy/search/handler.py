@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from es_rerank import telemetry
@@ -31,10 +32,12 @@ from es_rerank.proxy.search.coding import BodyError
 from es_rerank.proxy.search.expand.expander import BeyondWindowError, Expander
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.orders import OrderCache
+from es_rerank.proxy.search.phases import page_search, show_hits, split
 from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import read_request, write_request
-from es_rerank.proxy.search.rerank import Reranker, UnusableAnswerError
+from es_rerank.proxy.search.rerank import Reranked, Reranker, UnusableAnswerError
+from es_rerank.proxy.search.splice import AnswerError, read_answer, write_answer
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError
 
 MARK = b"x-es-rerank"
@@ -116,10 +119,14 @@ class SearchHandler:
         )
         return "skipped"
 
-    async def _rerank(self, send: Send, plan: Plan, sent: Sent) -> str:
-        """Ask the cluster for the window, rank it, and answer with the page."""
+    async def _rerank(self, send: Send, plan: Plan, sent: Sent, whole: bool = False) -> str:
+        """Ask the cluster for the window, rank it, and answer with the page.
+
+        whole: whether all that the client wants is asked for at once.
+        """
+        light = None if whole or not self._settings.rerank.two_phases else split(plan)
         try:
-            asked = await self._expander.ask(plan)
+            asked = await self._expander.ask(light or plan)
         except BeyondWindowError:
             marks = skipped("beyond-window", plan.options.clamped)
             return await self._leave_alone(send, sent, marks)
@@ -128,7 +135,7 @@ class SearchHandler:
         except UpstreamError as error:
             await send_upstream_error(send, self._upstream, error)
             return "error"
-        plan, answer = asked.plan, asked.answer
+        answer = asked.answer
         if answer.status in {400, 406}:
             # It may be our rewriting that the cluster refuses: let it judge the client's own words.
             return await self._fall_back(send, sent, "refused")
@@ -136,9 +143,14 @@ class SearchHandler:
             await send_answer(send, answer.status, answer.body, without_length(answer.headers, ()))
             return "error"
         try:
-            done = await self._reranker.rerank(plan, answer.body, asked.stages, asked.others)
+            done = await self._reranker.rerank(asked.plan, answer.body, asked.stages, asked.others)
         except UnusableAnswerError as error:
             return await self._fall_back(send, sent, str(error))
+        if light is not None:
+            filled = await self._fill(plan, done)
+            if filled is None:
+                return await self._rerank(send, plan, sent, whole=True)
+            done = filled
         notes = [*asked.notes, *(["unknown-field"] if plan.unknown else [])]
         reason = ",".join(filter(None, [done.reason, *notes]))
         marks = [
@@ -149,6 +161,28 @@ class SearchHandler:
         written, coding = compress(done.body, accepted)
         await send_answer(send, 200, written, [*without_length(answer.headers), *coding, *marks])
         return done.outcome
+
+    async def _fill(self, plan: Plan, done: Reranked) -> Reranked | None:
+        """Fetch the page's hits with all that the client wants; None where that fails."""
+        began = time.perf_counter()
+        try:
+            page = read_answer(done.body)
+            if not page.hits:
+                return done
+            target, headers, body = write_request(page_search(plan, page.hits))
+            answer = await self._upstream.ask(
+                plan.request.method, target, headers, body, self._settings.proxy.max_answer_bytes
+            )
+            written = show_hits(page, read_answer(answer.body)) if answer.status == 200 else None
+        except (AnswerError, AnswerTooLargeError, UpstreamError):
+            return None
+        if written is None:
+            return None
+        took_s = time.perf_counter() - began
+        pretty = plan.request.parameter("pretty") in {"", "true"}
+        whole = write_answer(page, written, round(1000 * took_s), pretty)
+        telemetry.STAGE_SECONDS.labels("show").observe(took_s)
+        return replace(done, body=whole, stages={**done.stages, "show": took_s})
 
     async def _fall_back(self, send: Send, sent: Sent, reason: str) -> str:
         """Send the client's own search, whose answer goes back."""

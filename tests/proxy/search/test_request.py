@@ -182,6 +182,11 @@ def test_keys_may_be_named_twice_where_nothing_is_rewritten() -> None:
     assert write_request(read(body))[2] == b'{"query":{"term":{"a":1,"a":2}},"size":1}'
 
 
+def test_script_fields_take_the_place_of_the_source() -> None:
+    assert not shows_source(read('{"script_fields":{"a":{"script":"1"}}}'))
+    assert shows_source(read('{"script_fields":{"a":{"script":"1"}},"_source":true}'))
+
+
 def test_stored_fields_and_what_the_model_reads() -> None:
     listed = read('{"stored_fields":["title","b*"]}')
     assert choose_additions(listed, ["title", "body", "text"], [], None).fields == ("text",)
