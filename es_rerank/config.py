@@ -61,7 +61,10 @@ class Section(BaseModel):
 
 
 class UpstreamSettings(Section):
-    url: str = Field("http://localhost:9200", description="Address of the cluster.")
+    url: str = Field(
+        "http://localhost:9200",
+        description="Address of the cluster, or of several nodes: a list, or parted by commas.",
+    )
     username: str | None = Field(None, description="User of our own calls to the cluster.")
     password: SecretStr | None = Field(None, description="Password; environment only.")
     password_file: Path | None = Field(None, description="File that holds the password.")
@@ -69,6 +72,12 @@ class UpstreamSettings(Section):
     api_key_file: Path | None = Field(None, description="File that holds the API key.")
     ca_certs: Path | None = Field(None, description="PEM file of the authorities to trust.")
     verify: bool = Field(True, description="Check the cluster's certificate.")
+    client_cert: Path | None = Field(
+        None, description="PEM file of our own certificate, where the cluster asks for one."
+    )
+    client_key: Path | None = Field(
+        None, description="PEM file of its key; not needed when client_cert holds it too."
+    )
     timeout_s: float = Field(
         60.0, gt=0, description="Seconds to wait for the first byte of the cluster's answer."
     )
@@ -80,11 +89,42 @@ class UpstreamSettings(Section):
     keep_alive_s: float = Field(
         30.0, ge=0, description="Seconds that a connection may rest before it is not used again."
     )
+    check_nodes: Literal["out", "always"] = Field(
+        "out", description="Check the nodes that are out, or always all of them."
+    )
+    check_interval_s: float = Field(
+        5.0, gt=0, description="Seconds between two checks of a node at most."
+    )
+
+    rewrite_nodes: bool = Field(
+        False, description="Answer GET /_nodes with our address, for clients that sniff."
+    )
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _join(cls, value: Any) -> Any:
+        return ",".join(value) if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _key_has_certificate(self) -> UpstreamSettings:
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key is of no use without client_cert: set that too")
+        return self
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The nodes' addresses, one by one."""
+        return tuple(url for part in self.url.split(",") if (url := part.strip()))
 
 
 class ProxySettings(Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(9400, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_address: str | None = Field(
+        None,
+        description="host:port that clients know us by, for upstream.rewrite_nodes; by default "
+        "what they write in Host.",
+    )
     max_search_bytes: int = Field(
         2_000_000, ge=1024, description="A larger search body passes through unranked."
     )
@@ -396,12 +436,20 @@ def split_credentials(values: dict[str, Any], origins: dict[str, str]) -> None:
     Credentials that are set by themselves go before those of the address.
     """
     table = values.get("upstream")
-    if not isinstance(table, dict) or not isinstance(table.get("url"), str):
+    url = table.get("url") if isinstance(table, dict) else None
+    if isinstance(url, list) and all(isinstance(part, str) for part in url):
+        url = ",".join(url)
+    if not isinstance(table, dict) or not isinstance(url, str):
         return
-    found = CREDENTIALS.search(table["url"])
-    if found is None:
+    found = sorted(set(CREDENTIALS.findall(url)))
+    if not found:
         return
-    table["url"] = CREDENTIALS.sub("", table["url"], count=1)
+    if len(found) > 1:
+        raise ConfigError(
+            "upstream.url names several users: give all nodes one, by upstream.username and "
+            "ES_RERANK_UPSTREAM__PASSWORD"
+        )
+    table["url"] = CREDENTIALS.sub("", url)
     if table.keys().isdisjoint({"username", "password", "api_key"}):
         user, _, password = found[0][:-1].partition(":")
         table.update(username=unquote(user), password=unquote(password))

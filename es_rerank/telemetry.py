@@ -64,6 +64,9 @@ UPSTREAM_REPEATS = Counter(
     ["reason"],
     registry=METRICS,
 )
+UPSTREAM_NODES = Gauge(
+    "es_rerank_upstream_nodes", "Nodes of the cluster, by state.", ["state"], registry=METRICS
+)
 INFLIGHT = Gauge("es_rerank_inflight_requests", "Requests being answered.", registry=METRICS)
 MODEL_INFO = Gauge(
     "es_rerank_model_info", "The model in use.", ["model", "kind", "device"], registry=METRICS

@@ -7,20 +7,27 @@ asked first, plainly, and each way in which it can refuse us has its own message
 
 from __future__ import annotations
 
+import contextlib
 import urllib.parse
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import urllib3
 
 from es_rerank.cluster.document import Hits, decode_answer
-from es_rerank.cluster.server import Kind, Version, ask_server, identify_server, split_url
+from es_rerank.cluster.server import (
+    Kind,
+    Version,
+    ask_server,
+    check_files,
+    identify_server,
+    split_url,
+)
 from es_rerank.config import UpstreamSettings
-from es_rerank.errors import ClusterError, ConfigError
+from es_rerank.errors import ClusterError
 
 BULK_RETRIES = 6  # 1 + 2 + 4 + 8 + 16 + 32 seconds: a minute of a cluster that is too busy
 BULK_MAX_BYTES = 8 * 1024 * 1024  # the smallest managed clusters take requests of 10 MB
@@ -175,6 +182,8 @@ def connect(
     api_key: str | None = None,
     ca_certs: str | None = None,
     verify: bool = True,
+    client_cert: str | None = None,
+    client_key: str | None = None,
     timeout_s: float = 30.0,
 ) -> SearchClient:
     """Ask the server at `url` what it is and connect with the client that it accepts.
@@ -184,21 +193,24 @@ def connect(
     is wrong.
     """
     base, url_user, url_password = split_url(url)
-    if ca_certs is not None and not Path(ca_certs).is_file():
-        raise ConfigError(f"There is no CA file {ca_certs}: correct upstream.ca_certs.")
+    check_files(ca_certs, client_cert, client_key)
     if username is None and api_key is None:
         username, password = url_user, url_password
     login = (username, password or "") if username is not None else None
     headers = {"authorization": f"ApiKey {api_key}"} if api_key else {}
     if login and not api_key:
         headers = urllib3.make_headers(basic_auth=":".join(login))
-    info, product = ask_server(base, headers, ca_certs, verify, min(timeout_s, 30.0))
+    info, product = ask_server(
+        base, headers, ca_certs, verify, min(timeout_s, 30.0), client_cert, client_key
+    )
     kind, version = identify_server(base, info, product)
     tls: dict[str, Any] = {}
     if base.startswith("https:"):
         tls = {"verify_certs": verify, "ssl_show_warn": False}
         if ca_certs:
             tls["ca_certs"] = ca_certs
+        if client_cert:
+            tls.update(client_cert=client_cert, client_key=client_key)
     if kind == "opensearch":
         import opensearchpy
 
@@ -222,14 +234,25 @@ def connect(
 
 
 def connect_upstream(settings: UpstreamSettings) -> SearchClient:
-    """Connect to the cluster that the settings name."""
+    """Connect to the cluster that the settings name, through the first node that answers."""
+    *others, last = settings.urls or (settings.url,)
+    for url in others:
+        with contextlib.suppress(ClusterError):
+            return connect_node(url, settings)
+    return connect_node(last, settings)
+
+
+def connect_node(url: str, settings: UpstreamSettings) -> SearchClient:
+    """Connect to one node with the settings' credentials and certificates."""
     return connect(
-        settings.url,
+        url,
         username=settings.username,
         password=settings.password.get_secret_value() if settings.password else None,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         ca_certs=str(settings.ca_certs) if settings.ca_certs else None,
         verify=settings.verify,
+        client_cert=str(settings.client_cert) if settings.client_cert else None,
+        client_key=str(settings.client_key) if settings.client_key else None,
         timeout_s=settings.timeout_s,
     )
 

@@ -6,6 +6,7 @@ import re
 import urllib.parse
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -42,15 +43,32 @@ def split_url(url: str) -> tuple[str, str | None, str | None]:
     return base, user, password
 
 
+def check_files(*files: Path | str | None) -> None:
+    """See that the files of certificates and keys are there. Raises ConfigError."""
+    for name, file in zip(("ca_certs", "client_cert", "client_key"), files, strict=True):
+        if file is not None and not Path(file).is_file():
+            what = {"ca_certs": "CA file", "client_cert": "certificate"}.get(name, "key file")
+            raise ConfigError(f"There is no {what} {file}: correct upstream.{name}.")
+
+
 def ask_server(
-    base: str, headers: Mapping[str, str], ca_certs: str | None, verify: bool, timeout_s: float
+    base: str,
+    headers: Mapping[str, str],
+    ca_certs: str | None,
+    verify: bool,
+    timeout_s: float,
+    client_cert: str | None = None,
+    client_key: str | None = None,
 ) -> tuple[Any, str]:
     """Send `GET /`; return the decoded answer and the `X-Elastic-Product` header.
 
     Raises ClusterError when it cannot be reached or refuses, each case with its own mend.
     """
     pool = urllib3.PoolManager(
-        cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE", ca_certs=ca_certs
+        cert_reqs="CERT_REQUIRED" if verify else "CERT_NONE",
+        ca_certs=ca_certs,
+        cert_file=client_cert,
+        key_file=client_key,
     )
     try:
         with warnings.catch_warnings():
@@ -157,6 +175,11 @@ def _tls_message(base: str, error: Exception) -> str:
         return (
             f"The certificate of {base} is not trusted ({why}). Name its CA in the setting "
             "upstream.ca_certs (ES_RERANK_UPSTREAM__CA_CERTS); for a test, upstream.verify=false."
+        )
+    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text:
+        return (
+            f"{base} wants a certificate of ours. Name it in the setting upstream.client_cert "
+            "(ES_RERANK_UPSTREAM__CLIENT_CERT), and its key in upstream.client_key."
         )
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
         return f"{base} does not speak TLS: write http:// in the address."

@@ -11,6 +11,7 @@ from es_rerank.config import Settings
 from es_rerank.errors import EsRerankError
 from es_rerank.proxy.admin.pages import PREFIX, AdminPages
 from es_rerank.proxy.answer import Receive, Scope, Send
+from es_rerank.proxy.nodes import NODES_PATH, answer_nodes
 from es_rerank.proxy.relay import relay
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.handler import SearchHandler
@@ -30,6 +31,7 @@ class ProxyApp:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.upstream = Upstream(settings.upstream)
+        self._rewrites_nodes = settings.upstream.rewrite_nodes
         self.ranker = Ranker(settings.model, settings.rerank.max_waiting, settings.plugins)
         catalog = FieldCatalog(self.upstream)
         self._search = SearchHandler(settings, self.upstream, catalog, self.ranker)
@@ -84,6 +86,9 @@ class ProxyApp:
             elif scope["path"].startswith(PREFIX):
                 route = "admin"
                 outcome = await self._admin.answer(scope, send)
+            elif self._rewrites_nodes and scope["method"] == "GET" and NODES_PATH.match(path):
+                address = self.settings.proxy.public_address
+                outcome = await answer_nodes(scope, send, self.upstream, address)
             else:
                 status = await relay(scope, receive, send, self.upstream)
                 outcome = "ok" if status < 500 else "error"

@@ -20,7 +20,7 @@ from es_rerank.errors import ConfigError
 from es_rerank.proxy.answer import Header
 from es_rerank.proxy.wire.client import HOP_BY_HOP, Reader
 from es_rerank.proxy.wire.exchange import Exchange, Request
-from es_rerank.proxy.wire.failure import UpstreamError
+from es_rerank.proxy.wire.failure import TimedOutError, UpstreamError
 from es_rerank.proxy.wire.pool import Node, Pool
 from es_rerank.proxy.wire.tls import make_context
 
@@ -42,6 +42,7 @@ READING = re.compile(
 )
 QUEUED_BYTES = 262_144
 """Bytes of an answer that wait for its reader before the cluster is made to wait."""
+CHECK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,31 @@ class AnswerTooLargeError(Exception):
 
 
 class Upstream:
-    """The cluster's addresses and the connections to it."""
+    """The cluster's addresses and the connections to it.
+
+    Raises ConfigError for an address that is none, and certificates that cannot be read.
+    """
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self._settings = settings
         self._nodes, self._user, self._password = [], None, None
-        for url in settings.url.split(","):
-            node, user, password = read_address(url.strip())
+        for url in settings.urls or (settings.url,):
+            node, user, password = read_address(url)
             self._nodes.append(node)
             if user is not None:
                 self._user, self._password = user, password
+        secure = [node for node in self._nodes if node.url.startswith("https:")]
+        context = make_context(settings) if secure else None
+        for node in secure:
+            node.tls = context
         # Shown in errors and on pages: credentials in an address are ours alone.
         self.url = ", ".join(node.url for node in self._nodes)
         self.product: list[Header] = []
         self._pool: Pool | None = None
 
     async def open(self) -> None:
-        """Open the pool. Raises ConfigError when a certificate cannot be read."""
-        if any(node.url.startswith("https") for node in self._nodes):
-            context = make_context(self._settings)
-            for node in self._nodes:
-                node.tls = context if node.url.startswith("https") else None
-        self._pool = Pool(self._nodes, self._settings)
+        """Open the pool."""
+        self._pool = Pool(self._nodes, self._settings, self._check)
 
     async def close(self) -> None:
         """Close the pool."""
@@ -115,13 +119,8 @@ class Upstream:
 
         Raises AnswerTooLargeError or UpstreamError.
         """
-        collector = Collector(self, max_bytes)
         request = self._write(method, target, headers, body, repeatable)
-        exchange = self._begin(request, collector, held=True)
-        try:
-            return await collector.answer
-        finally:
-            exchange.cancel()
+        return await self._collect(request, max_bytes)
 
     def send(
         self,
@@ -168,10 +167,31 @@ class Upstream:
         lines, chunked = write_lines(list(headers), body)
         return Request(method.encode(), target, lines, body or b"", chunked, repeatable)
 
-    def _begin(self, request: Request, reader: Reader, held: bool) -> Exchange:
+    async def _collect(self, request: Request, max_bytes: int, only: Node | None = None) -> Answer:
+        collector = Collector(self, max_bytes)
+        exchange = self._begin(request, collector, held=True, only=only)
+        try:
+            return await collector.answer
+        finally:
+            exchange.cancel()
+
+    async def _check(self, node: Node) -> int:
+        """Ask one node for a sign of life: its status. Raises UpstreamError."""
+        request = self._write("GET", b"/", self.own_credentials(), None, False)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                return (await self._collect(request, CHECK_BYTES, node)).status
+        except TimeoutError:
+            raise TimedOutError(f"{node.url} does not answer in time") from None
+        except AnswerTooLargeError:
+            return 200
+
+    def _begin(
+        self, request: Request, reader: Reader, *, held: bool, only: Node | None = None
+    ) -> Exchange:
         if self._pool is None:
             raise RuntimeError("the upstream is not open")
-        exchange = Exchange(self._pool, request, reader, held)
+        exchange = Exchange(self._pool, request, reader, held=held, only=only)
         exchange.begin()
         return exchange
 

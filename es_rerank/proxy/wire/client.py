@@ -20,6 +20,7 @@ from es_rerank.proxy.wire.failure import (
     UnreachableError,
     UpstreamError,
 )
+from es_rerank.proxy.wire.tls import explain_end
 
 # RFC 9110, 7.6.1: these belong to one connection and are not passed on.
 HOP_BY_HOP = frozenset(
@@ -30,6 +31,7 @@ HEAD_BYTES = 65_536
 """The most that an answer's head, with the interim (1xx) ones before it, may take."""
 
 
+TLS_ALERT = b"\x15\x03"
 LONG_HEAD = f"its head is above {HEAD_BYTES} bytes"
 
 
@@ -172,7 +174,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._ended:
+            if data.startswith(TLS_ALERT) and not self._head:
+                self._foul = "it speaks TLS; write https:// in upstream.url"
+            elif not self._ended:
                 self._foul = self._foul or str(error) or type(error).__name__
             self._keep = False
         if not self._head and self._foul is None and self._head_bytes > HEAD_BYTES:
@@ -195,9 +199,9 @@ class Connection(asyncio.Protocol):
             elif self._heard:
                 self._fail(BrokenAnswerError(f"{self.name} broke off in the middle of its answer"))
             else:
-                self._fail(
-                    UnreachableError(f"{self.name} closed the connection and did not answer")
-                )
+                why = explain_end(self.name, error)
+                what = f"closed the connection and did not answer{why}"
+                self._fail(UnreachableError(f"{self.name} {what}"))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -56,23 +56,37 @@ class Exchange:
     """Sends a request, again where that is right, and hands the answer to its reader.
 
     held: the reader passes nothing on before the answer is whole, so that it may begin anew with
-    another on_head.
+    another on_head. only: the one node that is meant, as for a check.
     """
 
-    def __init__(self, pool: Pool, request: Request, reader: Reader, held: bool) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        request: Request,
+        reader: Reader,
+        *,
+        held: bool,
+        only: Node | None = None,
+    ) -> None:
         self._pool = pool
         self._request = request
         self._reader: Reader | None = reader
         self._held = held
+        self._only = only
         self._tried: list[Node] = []
         self._fresh = self._passed = self._streaming = False
         self._node: Node
         self._connection: Connection | None = None
         self._pump: asyncio.Task[None] | None = None
 
+    @property
+    def is_check(self) -> bool:
+        """Whether one node is asked for a sign of life."""
+        return self._only is not None
+
     def begin(self) -> None:
         """Send the request to the next node. What goes wrong is told to the reader."""
-        node = self._pool.choose(self._tried)
+        node = self._only or self._pool.choose()
         if node is None:
             self.fail(NoNodeError("every node of the cluster is out; they are tried again shortly"))
             return
@@ -125,7 +139,7 @@ class Exchange:
     def refuse(self, node: Node, error: Exception) -> None:
         """No connection to the node could be made, so nothing was written: try the others."""
         self._tried.append(node)
-        other = self._pool.choose(self._tried)
+        other = None if self._only is not None else self._pool.choose(self._tried)
         if other is None:
             self.fail(error)
         else:
@@ -141,7 +155,7 @@ class Exchange:
     def on_head(self, status: int, headers: list[Header]) -> None:
         self._passed = not self._held
         if not self._node.healthy:
-            self._pool.heal(self._node)
+            self._pool.health.heal(self._node)
         if status >= REFUSED and self._pump is not None and self._connection is not None:
             self._stop_body()
             self._connection.stop_request()
@@ -165,8 +179,8 @@ class Exchange:
             telemetry.UPSTREAM_REPEATS.labels("stale").inc()
             self._send_to(self._node)
             return
-        if not stale:
-            self._pool.suspect(self._node)
+        if not stale and len(self._pool.nodes) > 1:
+            self._pool.health.suspect(self._node)
         # Who was silent may still be at work: asking another node would double a slow request.
         if again and not isinstance(error, TimedOutError):
             self.refuse(self._node, error)

@@ -6,13 +6,14 @@ import asyncio
 import functools
 import ssl
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from es_rerank.config import UpstreamSettings
 from es_rerank.proxy.wire.client import Connection
 from es_rerank.proxy.wire.exchange import Exchange
 from es_rerank.proxy.wire.failure import TimedOutError, UnreachableError, UpstreamError
+from es_rerank.proxy.wire.health import Health
 from es_rerank.proxy.wire.tls import explain
 
 
@@ -33,9 +34,16 @@ class Node:
 class Pool:
     """All connections; the last one freed is the first one used."""
 
-    def __init__(self, nodes: Sequence[Node], settings: UpstreamSettings) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        settings: UpstreamSettings,
+        check: Callable[[Node], Awaitable[int]],
+    ) -> None:
         self.nodes = nodes
         self.settings = settings
+        always = settings.check_nodes == "always"
+        self.health = Health(nodes, check, settings.check_interval_s, always)
         self._next = -1
         self._open = 0  # connections made and being made
         self._made: set[Connection] = set()
@@ -68,8 +76,9 @@ class Pool:
         return None
 
     def connect(self, node: Node, exchange: Exchange) -> None:
-        """Make a connection for an exchange, at once or when the limit allows it."""
-        if self._open >= self.settings.connections and not self._evict():
+        """Make a connection for an exchange: a check's at once, others when the limit allows it."""
+        full = self._open >= self.settings.connections and not exchange.is_check
+        if full and not self._evict():
             self._waiting.append((node, exchange))
             wait_s = self.settings.timeout_s
             self._timers[exchange] = self._loop.call_later(wait_s, self._give_up, exchange)
@@ -87,18 +96,9 @@ class Pool:
             timer.cancel()
             self._waiting = deque(pair for pair in self._waiting if pair[1] is not exchange)
 
-    def heal(self, node: Node) -> None:
-        """The node has answered."""
-        node.healthy = True
-
-    def suspect(self, node: Node) -> None:
-        """The node has broken an exchange."""
-
-    def eject(self, node: Node) -> None:
-        """The node takes no connection."""
-
     async def close(self) -> None:
         """Close every connection; exchanges under way end with an error."""
+        self.health.close()
         ending = UnreachableError("the proxy is shutting down")
         for exchange in [*self._connecting, *self._timers]:
             self.forget(exchange)
@@ -137,7 +137,7 @@ class Pool:
             error = UnreachableError(f"{node.url} closed the connection as soon as it was made")
         del self._connecting[exchange]
         self._open -= 1
-        self.eject(node)
+        self.health.eject(node, error)
         exchange.refuse(node, error)
         self._serve_waiting()
 

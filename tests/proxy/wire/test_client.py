@@ -110,7 +110,7 @@ BROKEN = {
     "no last chunk": (OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "broke off"),
     "only interim": (b"HTTP/1.1 100 Continue\r\n\r\n", "broke off"),
     "garbage": (b"<html>no</html>", "broken answer"),
-    "tls": (b"\x15\x03\x03\x00\x02\x02\x46", "broken answer"),
+    "tls": (b"\x15\x03\x03\x00\x02\x02\x46", "it speaks TLS; write https://"),
     "http 2": (b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", "no HTTP/1.1"),
     "status 000": (b"HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", "no HTTP/1.1"),
     "status text": (b"HTTP/1.1 OK\r\n\r\n", "broken answer"),
