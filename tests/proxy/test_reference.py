@@ -20,6 +20,7 @@ from es_rerank.proxy.search import (
     vectors,
 )
 from es_rerank.proxy.search.expand import expander, knn
+from es_rerank.proxy.wire import failure
 from es_rerank.ranking import pipeline
 from es_rerank.telemetry import METRICS
 
@@ -93,3 +94,11 @@ def test_no_key_is_invented() -> None:
 def test_every_page_is_explained() -> None:
     known = re.findall(r'known = "([a-z, ]+)"', inspect.getsource(pages))[0].split(", ")
     assert {f"{pages.PREFIX}{page}" for page in known} <= NAMED
+
+
+def test_every_failure_of_the_cluster_is_explained() -> None:
+    section = PAGE.split("## The cluster")[1].split("\n## ")[0]
+    told = set(re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.M))
+    kinds = failure.UpstreamError.__subclasses__()
+    assert told == {(str(kind.status), kind.kind) for kind in kinds}
+    assert len(told) == 4
