@@ -17,6 +17,9 @@ from es_rerank.errors import ClusterError, ConfigError
 Kind = Literal["opensearch", "elasticsearch"]
 Version = tuple[int, int, int]
 
+OWN_CERTIFICATE = (
+    " If it asks for a certificate of ours, name it in the setting upstream.client_cert."
+)
 OLDEST: Mapping[str, Version] = {"opensearch": (2, 4, 0), "elasticsearch": (8, 0, 0)}
 
 
@@ -87,7 +90,7 @@ def ask_server(
         other = "https" if base.startswith("http:") else "http"
         raise ClusterError(
             f"{base} closed the connection without an answer. If it speaks {other}, "
-            f"write {other}:// in the address."
+            f"write {other}:// in the address.{OWN_CERTIFICATE if other == 'http' else ''}"
         ) from error
     except urllib3.exceptions.HTTPError as error:
         raise ClusterError(
@@ -183,4 +186,4 @@ def _tls_message(base: str, error: Exception) -> str:
         )
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
         return f"{base} does not speak TLS: write http:// in the address."
-    return f"TLS with {base} failed: {text}."
+    return f"TLS with {base} failed: {text}.{OWN_CERTIFICATE}"

@@ -30,7 +30,7 @@ from tests.proxy.wire import (
     upstream,
 )
 
-TIMEOUT_S = 0.4
+TIMEOUT_S = 1.5
 RELAYED = b"GET /_cat/health"
 SEARCH = b"GET /idx/_search?q=a"
 BOTH = pytest.mark.parametrize("line", [RELAYED, SEARCH], ids=["relay", "search"])
