@@ -168,7 +168,7 @@ def test_silence_before_the_answer(
     cluster.script = say(start)
     began = time.perf_counter()
     got = ask(proxy, line)
-    assert TIMEOUT_S < time.perf_counter() - began < TIMEOUT_S + 5
+    assert TIMEOUT_S < time.perf_counter() - began < TIMEOUT_S + 15
     assert_error(
         got,
         504,

@@ -28,7 +28,7 @@ from tests.proxy.wire import (
 GET, BULK, SEARCH = b"GET /_cat/health", b"POST /_bulk", b"POST /i/_search"
 EMPTY = b"""{"took":1,"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0},
 "hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}"""
-FAST = {"check_interval_s": 0.1, "connect_timeout_s": 0.3}
+FAST = {"check_interval_s": 0.1, "connect_timeout_s": 2.0}
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
@@ -191,11 +191,11 @@ def test_who_was_silent_may_be_at_work_still() -> None:
     with (
         upstream(named("a", lambda *_: None)) as a,
         upstream(named("b", lambda *_: None)) as b,
-        cluster_of(a, b, timeout_s=0.2) as proxy,
+        cluster_of(a, b, timeout_s=1.0) as proxy,
     ):
         got = ask(proxy, GET)
         assert_error(
-            got, 504, "upstream_timeout_exception", "http://.* did not answer within 0.2 s"
+            got, 504, "upstream_timeout_exception", "http://.* did not answer within 1 s"
         )
         assert len(asked(a)) + len(asked(b)) == 1
         wait_until(lambda: b"/" in {r.target for r in [*a.requests, *b.requests]})
@@ -213,7 +213,7 @@ def test_a_node_that_hangs_is_put_out_and_comes_back() -> None:
     with (
         upstream(script) as a,
         upstream(named("b")) as b,
-        cluster_of(a, b, timeout_s=0.2) as proxy,
+        cluster_of(a, b, timeout_s=1.0) as proxy,
     ):
         statuses = [ask(proxy, GET)[0] for _ in range(2)]
         assert sorted(statuses) == [200, 504]
@@ -293,12 +293,12 @@ def test_a_node_that_takes_no_connection(others: int) -> None:
             waiting.setblocking(False)
             waiting.connect_ex(address)
         more = [stack.enter_context(upstream(named("a"))) for _ in range(others)]
-        proxy = stack.enter_context(cluster_of(address[1], *more))
+        proxy = stack.enter_context(cluster_of(address[1], *more, connect_timeout_s=0.5))
         began = time.perf_counter()
         got = ask(proxy, BULK, body=b"{}")
-        assert time.perf_counter() - began < 5
+        assert time.perf_counter() - began < 10
         if others:
             assert got[0] == 200
         else:
-            reason = f"http://127.0.0.1:{address[1]} took no connection within 0.3 s"
+            reason = f"http://127.0.0.1:{address[1]} took no connection within 0.5 s"
             assert_error(got, 504, "upstream_timeout_exception", reason)
