@@ -323,22 +323,27 @@ def write_lines(
     headers: list[Header], body: bytes | AsyncIterator[bytes] | None
 ) -> tuple[bytes, bool]:
     """The header lines of a request but for Host, with the empty one; and whether it is chunked."""
-    dropped = NOT_FORWARDED | named_by_connection(headers)
-    lines = [b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() not in dropped]
-    chunked = False
-    lengths = [v for k, v in headers if k.lower() == b"content-length"]
+    parts: list[bytes] = []
+    length, named = None, False
+    for name, value in headers:
+        low = name.lower()
+        if low not in NOT_FORWARDED:
+            parts += (name, b": ", value, b"\r\n")
+        elif low == b"content-length":
+            length = value
+        elif low == b"connection":
+            named = True
+    if named and (own := named_by_connection(headers) - NOT_FORWARDED):
+        return write_lines([h for h in headers if h[0].lower() not in own | {b"connection"}], body)
+    chunked = not isinstance(body, bytes) and body is not None and length is None
     if isinstance(body, bytes):
-        lines.append(b"Content-Length: %d\r\n" % len(body))
-    elif body is None:
-        if lengths:
-            lines.append(b"Content-Length: 0\r\n")
-    elif lengths:
-        lines.append(b"Content-Length: %b\r\n" % lengths[0])
-    else:
-        chunked = True
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    written = b"".join(lines)
-    if written.count(b"\n") != len(lines) or written.count(b"\r") != len(lines):
+        parts += (b"Content-Length", b": ", b"%d" % len(body), b"\r\n")
+    elif chunked:
+        parts += (b"Transfer-Encoding", b": ", b"chunked", b"\r\n")
+    elif length is not None:
+        parts += (b"Content-Length", b": ", b"0" if body is None else length, b"\r\n")
+    written = b"".join(parts)
+    if not written.count(b"\n") == written.count(b"\r") == len(parts) // 4:
         raise ValueError("a header holds a line break")
     return written + b"\r\n", chunked
 

@@ -194,9 +194,7 @@ def test_who_was_silent_may_be_at_work_still() -> None:
         cluster_of(a, b, timeout_s=1.0) as proxy,
     ):
         got = ask(proxy, GET)
-        assert_error(
-            got, 504, "upstream_timeout_exception", "http://.* did not answer within 1 s"
-        )
+        assert_error(got, 504, "upstream_timeout_exception", "http://.* did not answer within 1 s")
         assert len(asked(a)) + len(asked(b)) == 1
         wait_until(lambda: b"/" in {r.target for r in [*a.requests, *b.requests]})
         assert nodes_in() == 2

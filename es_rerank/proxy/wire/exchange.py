@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from es_rerank import telemetry
 from es_rerank.proxy.answer import Header
@@ -25,8 +24,7 @@ REFUSED = 400
 """From this status on the cluster has judged a request: the rest of its body is not sent."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A request as it is sent to any node. A body that is no bytes is streamed."""
 
     method: bytes
