@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -258,6 +259,31 @@ def test_credentials_of_the_address_are_refused_in_the_file(write: Write) -> Non
     told = refusal(write('[upstream]\nurl = "http://me:hunter2@host:9200"\n'))
     assert "upstream.password_file" in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("form", ["list", "commas", "environment"])
+def test_several_nodes(form: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = ("http://a:9200", "https://b:9201/es")
+    if form == "environment":
+        monkeypatch.setenv("ES_RERANK_UPSTREAM__URL", " , ".join(nodes))
+        settings = load_settings()
+    else:
+        value = json.dumps(nodes if form == "list" else ",".join(nodes))
+        settings = load_settings(write(f"[upstream]\nurl = {value}\n"))
+    assert settings.upstream.urls == nodes
+
+
+def test_credentials_of_several_nodes(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("ES_URL", "http://me:hunter2@a:1,http://me:hunter2@b:2")
+    upstream = load_settings().upstream
+    assert (upstream.url, upstream.username) == ("http://a:1,http://b:2", "me")
+    monkeypatch.setenv("ES_URL", "http://me:hunter2@a:1,http://you:hunter2@b:2")
+    told = refusal()
+    assert "names several users" in told
+    assert "hunter2" not in told
+    monkeypatch.delenv("ES_URL")
+    told = refusal(write('[upstream]\nurl = ["http://a:1", "http://me:hunter2@b:2"]\n'))
+    assert "upstream.password_file" in told
 
 
 def test_settings_are_frozen() -> None:

@@ -11,6 +11,7 @@ import pytest
 from elasticsearch import Elasticsearch
 from opensearchpy import OpenSearch
 
+from es_rerank.cluster.client import connect_upstream
 from es_rerank.config import load_settings
 from es_rerank.engine.node import Node
 from es_rerank.proxy.server import serve_in_thread
@@ -47,6 +48,15 @@ def test_a_dead_address_among_the_nodes(engine: Node, index_name: str) -> None:
             for _ in range(4):
                 assert client.count(index=index_name)["count"] == 10
                 assert client.search(index=index_name)["hits"]["total"]["value"] == 10
+
+
+def test_commands_find_the_node_that_lives(engine: Node) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        urls = [f"http://127.0.0.1:{unused.getsockname()[1]}", engine.url]
+        client = connect_upstream(load_settings(None, {"upstream": {"url": urls}}).upstream)
+    assert client.kind == engine.kind
+    client.close()
 
 
 def test_sniffing_clients_stay_with_the_proxy(engine: Node) -> None:

@@ -38,7 +38,9 @@ def test_only_the_connections_own_headers_are_dropped(headers: list[tuple[bytes,
     assert lines.endswith(b"\r\n")
 
 
-@pytest.mark.parametrize("url", ["localhost:9200", "ftp://x", "http://", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["localhost:9200", "ftp://x", "http://", "nonsense", "", f"http://{'a' * 64}.example"]
+)
 def test_no_address(url: str) -> None:
     with pytest.raises(ConfigError, match="is no address"):
         make(url)

@@ -122,7 +122,7 @@ class Pool:
                 )
         except TimeoutError:
             error = TimedOutError(f"{node.url} took no connection within {limit_s:g} s")
-        except OSError as failure:
+        except (OSError, ValueError) as failure:  # such as a host name that cannot be one
             error = UnreachableError(f"{node.url} cannot be reached: {explain(failure)}")
         except asyncio.CancelledError:
             self._open -= 1

@@ -36,7 +36,7 @@ def make_context(settings: UpstreamSettings) -> ssl.SSLContext:
     return context
 
 
-def explain(error: OSError) -> str:
+def explain(error: OSError | ValueError) -> str:
     """What went wrong with a connection, and what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
@@ -56,7 +56,8 @@ def explain(error: OSError) -> str:
         return "it reset the connection; if it speaks TLS, write https:// in upstream.url"
     if isinstance(error, socket.gaierror):
         return "its host name is not known; check upstream.url"
-    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else str(error) or type(error).__name__
 
 
 def explain_end(url: str, error: Exception | None) -> str:
