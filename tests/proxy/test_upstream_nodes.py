@@ -125,13 +125,17 @@ def test_what_may_be_repeated_goes_to_another_node() -> None:
         assert len(asked(a)) >= 1
 
 
-def test_a_bulk_is_never_sent_twice() -> None:
+@pytest.mark.parametrize(
+    "line",
+    [BULK, b"PUT /i/_bulk", b"POST /i/_doc", b"GET /_search/scroll", b"POST /_search/scroll"],
+)
+def test_what_may_not_be_repeated_is_never_sent_twice(line: bytes) -> None:
     with (
         upstream(named("a", reset)) as a,
         upstream(named("b")) as b,
         cluster_of(a, b) as proxy,
     ):
-        answers = [ask(proxy, BULK, body=b"{}\n") for _ in range(4)]
+        answers = [ask(proxy, line, body=b"{}\n") for _ in range(4)]
         failed = [got for got in answers if got[0] != 200]
         assert len(failed) == len(asked(a)) >= 1
         assert len(asked(a)) + len(asked(b)) == 4
