@@ -134,7 +134,8 @@ class _Reader:
         shoulds = as_list(clause.get("should"))
         required = [self.restrict(item, depth + 1) for item in musts] + filters
         least = clause.get("minimum_should_match")
-        least = str(bytes(least), "ascii") if isinstance(least, msgspec.Raw) else least
+        if least is not None:
+            least = str(bytes(least), "ascii") if isinstance(least, msgspec.Raw) else str(least)
         if shoulds and least in {None, "0", "1"}:
             some = self._any_of({"bool": {"should": shoulds}}, shoulds, depth)
             if least == "1" or not (musts or filters):
