@@ -210,6 +210,15 @@ class RerankSettings(Section):
         False,
         description="Rerank vector searches too; k, num_candidates and the like are raised to W.",
     )
+    dialects: tuple[Literal["opensearch", "elasticsearch"], ...] = Field(
+        (),
+        description="Reranking asked for as these do, which is then done here: opensearch is "
+        "ext.rerank and ext.mmr, elasticsearch the retrievers text_similarity_reranker and "
+        "diversify.",
+    )
+    max_batch: int = Field(
+        100, ge=1, description="Searches of one _msearch that are ranked; more are left alone."
+    )
     relevance_weight: float = Field(0.5, ge=0, description="Weight of the model's score.")
     first_stage_weight: float = Field(0.5, ge=0, description="Weight of the engine's score.")
     text_fields: tuple[str, ...] = Field(

@@ -30,7 +30,14 @@ class ConfigError(EsRerankError):
 
 
 class RequestError(ConfigError):
-    """The request's `ext.es_rerank` block is wrong."""
+    """The request's `ext.es_rerank` block is wrong, or one of another product that is read here.
+
+    kind: the error's type as the engine names it.
+    """
+
+    def __init__(self, message: str, kind: str = "parsing_exception") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class DataError(EsRerankError):

@@ -14,7 +14,7 @@ METRICS = CollectorRegistry()
 
 REQUESTS = Counter(
     "es_rerank_requests",
-    "Requests by route (search, relay, admin) and outcome.",
+    "Requests by route (search, msearch, relay, admin) and outcome.",
     ["route", "outcome"],
     registry=METRICS,
 )

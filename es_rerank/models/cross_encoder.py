@@ -30,12 +30,25 @@ class CrossEncoder:
 
     def score_pairs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """Score each text for the query. Returns (n,) logits, in the order of `texts`."""
+        return self._score([query] * len(texts), texts)
+
+    def score_lists(
+        self, lists: Sequence[tuple[str, Sequence[str]]]
+    ) -> list[NDArray[np.float64] | Exception]:
+        """Score several queries' texts in batches across them. Returns (n,) logits per query."""
+        queries = [query for query, texts in lists for _ in texts]
+        scores = self._score(queries, [text for _, texts in lists for text in texts])
+        ends = np.cumsum([len(texts) for _, texts in lists])
+        return list(np.split(scores, ends[:-1])) if lists else []
+
+    def _score(self, queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float64]:
+        """The logit of each query with the text at its place."""
         import torch
 
         scores = np.zeros(len(texts))
         if not texts:
             return scores
-        encoded = self._tokenizer.encode_pairs(query, texts)
+        encoded = self._tokenizer.encode_pairs(queries, texts)
         lengths = [len(ids) for ids in encoded["input_ids"]]
         with torch.inference_mode():
             for batch in plan_batches(lengths, TOKEN_BUDGET):

@@ -58,6 +58,24 @@ class RemoteReranker:
             scores[start : start + len(part)] = self._score_batch(query, part)
         return scores
 
+    def score_lists(
+        self, lists: Sequence[tuple[str, Sequence[str]]]
+    ) -> list[NDArray[np.float64] | Exception]:
+        """Score several queries' texts, one query per call, as such servers take them.
+
+        What a server refuses for one query is that query's error; once it cannot be reached, the
+        queries left are not tried.
+        """
+        answers: list[NDArray[np.float64] | Exception] = []
+        for query, texts in lists:
+            try:
+                answers.append(self.score_pairs(query, texts))
+            except ModelError as error:
+                answers.append(error)
+                if isinstance(error.__cause__, urllib3.exceptions.HTTPError):
+                    break
+        return answers + answers[-1:] * (len(lists) - len(answers))
+
     def unknown_share(self, text: str) -> float:
         """The server's vocabulary is not known here: 0."""
         return 0.0

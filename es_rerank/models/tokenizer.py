@@ -28,11 +28,13 @@ class Tokenizer:
             )
         return dict(encoded)
 
-    def encode_pairs(self, query: str, texts: Sequence[str]) -> dict[str, list[list[int]]]:
-        """The same for the query with each text; the longer of the two is cut first."""
+    def encode_pairs(
+        self, queries: Sequence[str], texts: Sequence[str]
+    ) -> dict[str, list[list[int]]]:
+        """The same for each query with the text at its place; the longer is cut first."""
         with self._lock:
             encoded = self._tokenizer(
-                [mend_text(query)] * len(texts),
+                [mend_text(query) for query in queries],
                 [mend_text(text) for text in texts],
                 truncation="longest_first",
                 max_length=self.max_tokens,

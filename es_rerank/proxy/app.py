@@ -13,15 +13,22 @@ from es_rerank.proxy.admin.pages import PREFIX, AdminPages
 from es_rerank.proxy.answer import Receive, Scope, Send
 from es_rerank.proxy.nodes import NODES_PATH, answer_nodes
 from es_rerank.proxy.relay import relay
+from es_rerank.proxy.search.async_search import AsyncHandler
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.handler import SearchHandler
+from es_rerank.proxy.search.msearch import MsearchHandler
 from es_rerank.proxy.search.ranker import Ranker
+from es_rerank.proxy.search.template import TemplateHandler
 from es_rerank.proxy.upstream import Upstream
 from es_rerank.proxy.wire.call import ClientGoneError
 
 # `/_search` and `/{index}/_search`, as the raw path has them. An index name cannot begin with `_`,
 # but for `_all`; date math in it is percent-encoded and holds no bare slash.
-SEARCH_PATH = re.compile(rb"^/(?:((?:_all|[^_/][^/]*))/)?_search/?$")
+INDEX = rb"^/(?:((?:_all|[^_/][^/]*))/)?"
+SEARCH_PATH = re.compile(INDEX + rb"_search/?$")
+MSEARCH_PATH = re.compile(INDEX + rb"_msearch/?$")
+TEMPLATE_PATH = re.compile(INDEX + rb"(_search|_msearch)/template/?$")
+ASYNC_PATH = re.compile(INDEX + rb"(_async_search|_plugins/_asynchronous_search)/?$")
 log = telemetry.get_logger()
 
 
@@ -35,6 +42,13 @@ class ProxyApp:
         self.ranker = Ranker(settings.model, settings.rerank.max_waiting, settings.plugins)
         catalog = FieldCatalog(self.upstream)
         self._search = SearchHandler(settings, self.upstream, catalog, self.ranker)
+        self._msearch = MsearchHandler(
+            settings, self.upstream, self._search.planner, self._search.reranker, self.ranker
+        )
+        self._template = TemplateHandler(settings, self.upstream, self._search, self._msearch)
+        self._async = AsyncHandler(
+            settings, self.upstream, self._search.planner, self._search.reranker
+        )
         self._admin = AdminPages(settings, self.upstream, catalog, self.ranker)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +94,23 @@ class ProxyApp:
         try:
             path: bytes = scope.get("raw_path") or scope["path"].encode()
             search = SEARCH_PATH.match(path) if scope["method"] in {"GET", "POST"} else None
-            if search is not None:
+            several = MSEARCH_PATH.match(path) if scope["method"] in {"GET", "POST"} else None
+            begun = ASYNC_PATH.match(path) if scope["method"] == "POST" else None
+            template = TEMPLATE_PATH.match(path) if scope["method"] in {"GET", "POST"} else None
+            if template is not None:
+                route = "search" if template[2] == b"_search" else "msearch"
+                several_of_them = route == "msearch"
+                outcome = await self._template.answer(
+                    scope, receive, send, template[1] or b"", several_of_them
+                )
+            elif begun is not None:
+                route = "search"
+                named = begun[1] or b"" if begun[2] == b"_async_search" else None
+                outcome = await self._async.answer(scope, receive, send, named)
+            elif several is not None:
+                route = "msearch"
+                outcome = await self._msearch.answer(scope, receive, send, several[1] or b"")
+            elif search is not None:
                 route = "search"
                 outcome = await self._search.answer(scope, receive, send, search[1] or b"")
             elif scope["path"].startswith(PREFIX):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,14 @@ from es_rerank.ranking.blend import Weights, blend
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap, demote
 from es_rerank.ranking.diversify import Kernel, KernelWeights, build_kernel, greedy_map
-from es_rerank.ranking.score import BiEncoderScorer, Scorer, VectorCache, fill_vectors
+from es_rerank.ranking.score import (
+    BiEncoderScorer,
+    Scorer,
+    TooSlowError,
+    VectorCache,
+    fill_all,
+    score_all,
+)
 
 UNKNOWN_LIMIT = 0.3
 """Share of unknown tokens in the query above which the model's opinion is not asked."""
@@ -73,6 +80,28 @@ class Ranking:
     signals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Window:
+    """One search's window, to be ranked. budget_s: seconds that embedding its texts may take."""
+
+    query: str | None
+    candidates: Candidates
+    options: RankingOptions
+    budget_s: float | None = None
+
+
+@dataclass
+class Judged:
+    """A window under way: whether the model is asked, what was left out, what came of it."""
+
+    window: Window
+    asked: bool
+    notes: list[str]
+    candidates: Candidates
+    relevance: NDArray[np.float64] | None = None
+    failed: Exception | None = None
+
+
 def rank(
     query: str | None,
     candidates: Candidates,
@@ -89,20 +118,88 @@ def rank(
     so when the query's words are unknown, since then the documents' are too. Raises TooSlowError
     when embedding them would take longer than `budget_s`.
     """
-    notes: list[str] = []
+    (ranking,) = rank_all([Window(query, candidates, options, budget_s)], scorer, vectors)
+    if isinstance(ranking, Exception):
+        raise ranking
+    return ranking
+
+
+def rank_all(
+    windows: Sequence[Window], scorer: Scorer, vectors: VectorCache | None = None
+) -> list[Ranking | Exception]:
+    """Rank several windows as `rank` does each, with one batch of texts for the model.
+
+    Returns a ranking for each window, or the error that befell it; others are not touched by it.
+    """
     started = time.perf_counter()
-    asked = False
+    judged = [judge(window, scorer) for window in windows]
+    if vectors is not None:
+        embed(judged, scorer, vectors)
+    asked = [each for each in judged if each.asked and each.failed is None]
+    scores = score_all(
+        scorer, [each.window.query or "" for each in asked], [each.candidates for each in asked]
+    )
+    for each, result in zip(asked, scores, strict=True):
+        if isinstance(result, Exception):
+            each.failed = result
+        else:
+            each.relevance = result
+    scored_s = time.perf_counter() - started
+    rankings: list[Ranking | Exception] = []
+    for each in judged:
+        try:
+            rankings.append(each.failed or arrange(each, scored_s))
+        except Exception as error:
+            rankings.append(error)
+    return rankings
+
+
+def judge(window: Window, scorer: Scorer) -> Judged:
+    """Decide whether the model is asked about a window."""
+    query = window.query
     if not query:
-        notes.append("no-query-text")
-    elif scorer.unknown_share(query) > UNKNOWN_LIMIT:
-        notes.append("language")
-    elif options.weights.relevance > 0:
-        asked = True
-    for_kernel = options.diversity > 0 and options.kernel.vector > 0
-    for_model = asked and isinstance(scorer, BiEncoderScorer)
-    if vectors is not None and "language" not in notes and (for_kernel or for_model):
-        candidates = fill_vectors(candidates, vectors, budget_s)
-    relevance = scorer.score(query, candidates) if query and asked else None
+        return Judged(window, False, ["no-query-text"], window.candidates)
+    if scorer.unknown_share(query) > UNKNOWN_LIMIT:
+        return Judged(window, False, ["language"], window.candidates)
+    return Judged(window, window.options.weights.relevance > 0, [], window.candidates)
+
+
+def embed(judged: Sequence[Judged], scorer: Scorer, vectors: VectorCache) -> None:
+    """Embed what carries no stored vector, and the queries where vectors are what is compared."""
+    compares = isinstance(scorer, BiEncoderScorer)
+    needing = [
+        each
+        for each in judged
+        if "language" not in each.notes
+        and (
+            (each.asked and compares)
+            or (each.window.options.diversity > 0 and each.window.options.kernel.vector > 0)
+        )
+    ]
+    queries = [each.window.query or "" for each in needing if each.asked and compares]
+    try:
+        filled = fill_all(
+            [each.candidates for each in needing],
+            vectors,
+            [each.window.budget_s for each in needing],
+            queries,
+        )
+    except Exception as error:
+        for each in needing:
+            each.failed = error
+        return
+    for each, result in zip(needing, filled, strict=True):
+        if isinstance(result, TooSlowError):
+            each.failed = result
+        else:
+            each.candidates = result
+
+
+def arrange(judged: Judged, scored_s: float) -> Ranking:
+    """Blend, diversify and crowd one window that was scored."""
+    started = time.perf_counter()
+    candidates, options, relevance = judged.candidates, judged.window.options, judged.relevance
+    notes, query = list(judged.notes), judged.window.query
     signals = {signal.name: signal.score(query, candidates) for signal, _ in options.signals}
     blended = blend(
         candidates.first_stage,
@@ -110,7 +207,7 @@ def rank(
         options.weights,
         [(signals[signal.name], weight) for signal, weight in options.signals],
     )
-    scored = time.perf_counter()
+    blended_at = time.perf_counter()
     order = np.argsort(-blended, kind="stable").astype(np.int64)
     if options.diversity > 0:
         kernel = build_kernel(
@@ -132,7 +229,10 @@ def rank(
     order = demote(order, candidates.attributes, options.crowding)
     if relevance is not None:
         order = keep_places(order, np.isnan(relevance))
-    stages = {"score": scored - started, "diversify": time.perf_counter() - scored}
+    stages = {
+        "score": scored_s + blended_at - started,
+        "diversify": time.perf_counter() - blended_at,
+    }
     return Ranking(order, blended, relevance, tuple(notes), stages, signals)
 
 

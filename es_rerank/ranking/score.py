@@ -6,9 +6,9 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class PairModel(Protocol):
 
     def score_pairs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]: ...
 
+    def score_lists(
+        self, lists: Sequence[tuple[str, Sequence[str]]]
+    ) -> list[NDArray[np.float64] | Exception]: ...
+
     def unknown_share(self, text: str) -> float: ...
 
 
@@ -54,6 +58,39 @@ class Scorer(Protocol):
     def score(self, query: str, candidates: Candidates) -> Scores: ...
 
     def unknown_share(self, query: str) -> float: ...
+
+
+@runtime_checkable
+class BatchScorer(Scorer, Protocol):
+    """Scores several queries, each with its own candidates, in one go.
+
+    `score_all` returns one (n,) array per query, or the error that befell that query alone.
+    """
+
+    def score_all(
+        self, queries: Sequence[str], candidates: Sequence[Candidates]
+    ) -> list[Scores | Exception]: ...
+
+
+def score_all(
+    scorer: Scorer, queries: Sequence[str], candidates: Sequence[Candidates]
+) -> list[Scores | Exception]:
+    """Score each query's candidates: together where the scorer can, else one after the other.
+
+    What fails for all of them at once is every query's error.
+    """
+    try:
+        if isinstance(scorer, BatchScorer):
+            return scorer.score_all(queries, candidates)
+    except Exception as error:
+        return [error] * len(queries)
+    scores: list[Scores | Exception] = []
+    for query, own in zip(queries, candidates, strict=True):
+        try:
+            scores.append(scorer.score(query, own))
+        except Exception as error:
+            scores.append(error)
+    return scores
 
 
 class TooSlowError(Exception):
@@ -122,6 +159,61 @@ def fill_vectors(
 
     Raises TooSlowError, before any work, when that would take longer than `budget_s`.
     """
+    (filled,) = fill_all([candidates], cache, [budget_s])
+    if isinstance(filled, TooSlowError):
+        raise filled
+    return filled
+
+
+def fill_all(
+    windows: Sequence[Candidates],
+    cache: VectorCache,
+    budgets_s: Sequence[float | None],
+    queries: Sequence[str] = (),
+) -> list[Candidates | TooSlowError]:
+    """Fill several windows' vectors with one call of the encoder, which embeds `queries` as well.
+
+    A window is left out, with TooSlowError, when it and those before it would take longer to embed
+    than its budget.
+    """
+    filled: list[Candidates | TooSlowError] = []
+    wanted: dict[str, None] = {}
+    spent_s = 0.0
+    for candidates, budget_s in zip(windows, budgets_s, strict=True):
+        texts = [candidates.texts[i] or "" for i in rows_without_vector(candidates, cache)]
+        fresh = [text for text in texts if text not in wanted]
+        needed_s = spent_s + cache.estimate_s(fresh)
+        if budget_s is not None and fresh and needed_s > budget_s:
+            filled.append(TooSlowError(texts, needed_s))
+            continue
+        spent_s = needed_s
+        wanted.update(dict.fromkeys(fresh))
+        filled.append(candidates)
+    wanted.update(dict.fromkeys(queries))
+    if not wanted:
+        rows: dict[str, NDArray[np.float32]] = {}
+    else:
+        rows = dict(zip(wanted, cache.encode(list(wanted)), strict=True))
+    return [
+        window if isinstance(window, TooSlowError) else put_vectors(window, cache, rows)
+        for window in filled
+    ]
+
+
+def rows_without_vector(candidates: Candidates, cache: VectorCache) -> list[int]:
+    """Which candidates have a text, but no stored vector of the encoder's length."""
+    stored = candidates.vectors
+    if stored is None or stored.shape[1] != cache.encoder.dimensions:
+        return [i for i, text in enumerate(candidates.texts) if text]
+    if candidates.has_vector is None:
+        return []
+    return [i for i, text in enumerate(candidates.texts) if text and not candidates.has_vector[i]]
+
+
+def put_vectors(
+    candidates: Candidates, cache: VectorCache, rows: Mapping[str, NDArray[np.float32]]
+) -> Candidates:
+    """The candidates with their stored vectors, and those of `rows` by text where none is."""
     n = len(candidates)
     vectors = np.zeros((n, cache.encoder.dimensions), np.float32)
     present = np.zeros(n, np.bool_)
@@ -129,13 +221,9 @@ def fill_vectors(
     if stored is not None and stored.shape[1] == vectors.shape[1]:
         vectors[:] = stored
         present[:] = True if candidates.has_vector is None else candidates.has_vector
-    rows = [i for i, text in enumerate(candidates.texts) if text and not present[i]]
-    if rows:
-        texts = [candidates.texts[i] or "" for i in rows]
-        if budget_s is not None and (needed_s := cache.estimate_s(texts)) > budget_s:
-            raise TooSlowError(texts, needed_s)
-        vectors[rows] = cache.encode(texts)
-        present[rows] = True
+    for i in rows_without_vector(candidates, cache):
+        vectors[i] = rows[candidates.texts[i] or ""]
+        present[i] = True
     return replace(candidates, vectors=vectors, has_vector=present)
 
 
@@ -150,10 +238,19 @@ class BiEncoderScorer:
         return self.cache.encoder.name
 
     def score(self, query: str, candidates: Candidates) -> Scores:
+        return self._compare(candidates, self.cache.encode([query])[0])
+
+    def score_all(
+        self, queries: Sequence[str], candidates: Sequence[Candidates]
+    ) -> list[Scores | Exception]:
+        vectors = self.cache.encode(queries)
+        return [self._compare(own, row) for own, row in zip(candidates, vectors, strict=True)]
+
+    def _compare(self, candidates: Candidates, query: NDArray[np.float32]) -> Scores:
         filled = fill_vectors(candidates, self.cache)
         if filled.vectors is None or filled.has_vector is None:
             raise ValueError("fill_vectors leaves no candidate without an answer")
-        scores: Scores = (filled.vectors @ self.cache.encode([query])[0]).astype(np.float64)
+        scores: Scores = (filled.vectors @ query).astype(np.float64)
         scores[~filled.has_vector] = np.nan
         return scores
 
@@ -172,11 +269,24 @@ class PairScorer:
         return self.model.name
 
     def score(self, query: str, candidates: Candidates) -> Scores:
-        scores = np.full(len(candidates), np.nan)
-        rows = [i for i, text in enumerate(candidates.texts) if text]
-        if rows:
-            scores[rows] = self.model.score_pairs(query, [candidates.texts[i] or "" for i in rows])
+        (scores,) = self.score_all([query], [candidates])
+        if isinstance(scores, Exception):
+            raise scores
         return scores
+
+    def score_all(
+        self, queries: Sequence[str], candidates: Sequence[Candidates]
+    ) -> list[Scores | Exception]:
+        rows = [[i for i, text in enumerate(own.texts) if text] for own in candidates]
+        asked = [k for k, own in enumerate(rows) if own]
+        lists = [(queries[k], [candidates[k].texts[i] or "" for i in rows[k]]) for k in asked]
+        all_scores: list[Scores | Exception] = [np.full(len(own), np.nan) for own in candidates]
+        for k, answer in zip(asked, self.model.score_lists(lists) if lists else [], strict=True):
+            if isinstance(answer, Exception):
+                all_scores[k] = answer
+            else:
+                all_scores[k][rows[k]] = answer  # type: ignore[index]
+        return all_scores
 
     def unknown_share(self, query: str) -> float:
         return self.model.unknown_share(query)

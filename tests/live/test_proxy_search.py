@@ -400,9 +400,7 @@ def test_cursors_pass(stand: Stand) -> None:
 
 
 def test_other_apis_are_relayed(stand: Stand) -> None:
-    lines = b'{"index":"%s"}\n%s\n{}\n{"size":0}\n' % (PLAIN.encode(), json.dumps(MATCH).encode())
     for path, body in (
-        ("/_msearch", lines),
         (f"/{PLAIN}/_count", {"query": MATCH["query"]}),
         (f"/{PLAIN}/_doc/_search", None),
         (f"/{PLAIN}/_mapping", None),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,3 +107,23 @@ def test_missing_and_broken_folders(tiny_model: TinyModel, tmp_path: Path) -> No
     (folder / "model.safetensors").write_bytes(b"x")
     with pytest.raises(ModelError, match="could not be loaded"):
         load_cross_encoder(str(folder), "cpu")
+
+
+def test_lists_are_scored_as_one_batch_and_as_each_alone(tiny_model: TinyModel) -> None:
+    model = load_cross_encoder(str(tiny_model(1)), "cpu")
+    lists = [(QUERY, TEXTS[:3]), ("blue hat", []), ("garden gnome", TEXTS[3:6])]
+    alone = [model.score_pairs(query, texts) for query, texts in lists]
+    calls: list[int] = []
+    forward = model._model.forward
+
+    def count(**parts: Any) -> Any:
+        calls.append(len(parts["input_ids"]))
+        return forward(**parts)
+
+    model._model.forward = count
+    together = model.score_lists(lists)
+    assert calls == [6]
+    for own, batched in zip(alone, together, strict=True):
+        assert isinstance(batched, np.ndarray)
+        assert batched == pytest.approx(own, abs=1e-4)
+    assert model.score_lists([]) == []

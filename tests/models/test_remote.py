@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
 
 from es_rerank.errors import ModelError
@@ -194,3 +195,25 @@ def test_its_vocabulary_is_not_known_here() -> None:
     reranker = RemoteReranker("http://localhost:8080")
     assert reranker.unknown_share("跑步鞋") == 0.0
     assert reranker.name == "localhost:8080"
+
+
+def test_lists_take_a_call_for_each_query_and_fail_alone() -> None:
+    def picky(path: str, body: dict[str, Any]) -> Any:
+        return b"nothing" if body["query"] == "odd" else tei_or_cohere(path, body)
+
+    lists = [("red shoe", TEXTS[:3]), ("odd", TEXTS[:2]), ("red", TEXTS[:2])]
+    with serving(picky) as (url, asked):
+        first, second, third = RemoteReranker(url).score_lists(lists)
+        assert RemoteReranker(url).score_lists([]) == []
+    assert [body["query"] for _, _, body in asked] == ["red shoe", "odd", "red"]
+    assert isinstance(first, np.ndarray)
+    assert first.tolist() == EXPECTED[:3]
+    assert isinstance(second, ModelError)
+    assert isinstance(third, np.ndarray)
+
+
+def test_a_server_that_is_away_is_not_tried_for_every_list() -> None:
+    with serving(tei_or_cohere, delay_s=0.5) as (url, asked):
+        answers = RemoteReranker(url, timeout_s=0.1).score_lists([("a", ["b"])] * 5)
+    assert all(isinstance(answer, ModelError) for answer in answers)
+    assert (len(answers), len(asked)) == (5, 1)

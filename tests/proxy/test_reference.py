@@ -5,20 +5,27 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from es_rerank.proxy.admin import pages
 from es_rerank.proxy.search import (
+    async_search,
     coding,
     handler,
+    msearch,
+    ndjson,
     obstacle,
     options,
     plan,
     request,
     rerank,
+    template,
+    turn,
     vectors,
 )
+from es_rerank.proxy.search.dialects import elasticsearch, opensearch
 from es_rerank.proxy.search.expand import expander, knn
 from es_rerank.proxy.wire import failure
 from es_rerank.ranking import pipeline
@@ -40,6 +47,24 @@ REASON_PATTERNS = {
         r'"skipped", "([a-z-]+)"',
     ],
     request: [r'BodyError\("([a-z-]+)"\)'],
+    msearch: [
+        r'skipped\("([a-z-]+)"',
+        r'LeftAlone\("([a-z-]+)"\)',
+        r'BodyError\("([a-z_-]+)"\)',
+        r'_fall_back\([^)]*"([a-z-]+)"\)',
+        r'UnusableAnswerError\("([a-z-]+)"\)',
+    ],
+    template: [
+        r'NotRenderedError\("([a-z-]+)"\)',
+        r'skipped\("([a-z-]+)"',
+        r'BodyError\("([a-z-]+)"\)',
+    ],
+    async_search: [
+        r'LeftAlone\("([a-z_-]+)"',
+        r'_fall_back\([^)]*"([a-z-]+)"\)',
+        r'UnusableAnswerError\("([a-z-]+)"\)',
+    ],
+    ndjson: [r'BodyError\("([a-z-]+)"\)'],
     coding: [r'BodyError\("([a-z-]+)"\)'],
     vectors.find_vectors: [r'return "([a-z-]+)"'],
     obstacle.find_obstacle: [r'return "([a-z_0-9-]+)"'],
@@ -63,6 +88,20 @@ def reasons() -> set[str]:
 def test_every_reason_is_explained() -> None:
     assert len(reasons()) > 25
     assert reasons() - NAMED == set()
+
+
+def test_every_header_of_ours_is_explained() -> None:
+    for header in (handler.MARK, turn.ITEMS_MARK):
+        assert f"`{header.decode()}" in PAGE.lower()
+
+
+@pytest.mark.parametrize("dialect", [opensearch, elasticsearch])
+def test_every_key_of_a_dialect_is_explained(dialect: ModuleType) -> None:
+    section = PAGE.split("## Dialects")[1].split("\n## ")[0]
+    source = inspect.getsource(dialect)
+    keys = set(re.findall(r'block\.(?!take|end)\w+\("(\w+)"', source)) - {"_name"}
+    assert len(keys) >= 3
+    assert {key for key in keys if not re.search(rf"\b{key}[`.:]", section)} == set()
 
 
 def test_every_metric_is_explained() -> None:

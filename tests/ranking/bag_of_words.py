@@ -44,5 +44,10 @@ class WordOverlap:
         words = set(query.split())
         return np.array([len(words & set(text.split())) / max(len(words), 1) for text in texts])
 
+    def score_lists(
+        self, lists: Sequence[tuple[str, Sequence[str]]]
+    ) -> list[NDArray[np.float64] | Exception]:
+        return [self.score_pairs(query, texts) for query, texts in lists]
+
     def unknown_share(self, text: str) -> float:
         return BagOfWords().unknown_share(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from urllib.parse import quote
 
 from es_rerank import telemetry
@@ -29,13 +30,14 @@ from es_rerank.proxy.relay import (
     while_connected,
 )
 from es_rerank.proxy.search.coding import BodyError
+from es_rerank.proxy.search.dialects.dialect import read_dialects
 from es_rerank.proxy.search.expand.expander import BeyondWindowError, Expander
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.orders import OrderCache
 from es_rerank.proxy.search.phases import page_search, show_hits, split
 from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
 from es_rerank.proxy.search.ranker import Ranker
-from es_rerank.proxy.search.request import read_request, write_request
+from es_rerank.proxy.search.request import SearchRequest, read_request, write_request
 from es_rerank.proxy.search.rerank import Reranked, Reranker, UnusableAnswerError
 from es_rerank.proxy.search.splice import AnswerError, read_answer, write_answer
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError
@@ -61,8 +63,8 @@ class SearchHandler:
     ) -> None:
         self._settings = settings
         self._upstream = upstream
-        self._planner = Planner(settings, catalog, ranker)
-        self._reranker = Reranker(ranker, OrderCache(settings.rerank.order_cache_s))
+        self.planner = Planner(settings, catalog, ranker)
+        self.reranker = Reranker(ranker, OrderCache(settings.rerank.order_cache_s))
         self._expander = Expander(upstream, ranker, settings.proxy.max_answer_bytes)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, index: bytes) -> str:
@@ -95,17 +97,37 @@ class SearchHandler:
         except BodyError as error:
             return await self._leave_alone(send, sent, skipped(str(error)))
         try:
-            plan = await self._planner.plan(request, index, may_expand=True)
+            request = read_dialects(request, self._settings.rerank.dialects)
         except RequestError as error:
-            await send_error(send, 400, "parsing_exception", str(error), self._upstream.product)
+            await send_error(send, 400, error.kind, str(error), self._upstream.product)
             return "error"
         if request.edited:
             sent = Sent(sent.method, *write_request(request))
+        return await self.run(send, sent, request, index)
+
+    async def run(
+        self,
+        send: Send,
+        sent: Sent,
+        request: SearchRequest,
+        index: bytes,
+        added: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> str:
+        """Answer a search that was read.
+
+        sent: the client's own, to be sent where it is not reranked. added: raw members that the
+        client's own would have at the end of its answer.
+        """
+        try:
+            plan = await self.planner.plan(request, index, may_expand=True)
+        except RequestError as error:
+            await send_error(send, 400, error.kind, str(error), self._upstream.product)
+            return "error"
         if isinstance(plan, LeftAlone) and plan.request is not None:
             sent = Sent(sent.method, *write_request(plan.request))
         if isinstance(plan, LeftAlone):
             return await self._leave_alone(send, sent, skipped(plan.reason, plan.clamped))
-        return await self._rerank(send, plan, sent)
+        return await self._rerank(send, plan, sent, added)
 
     async def _leave_alone(self, send: Send, sent: Sent, marks: list[Header]) -> str:
         await pass_through(
@@ -119,7 +141,14 @@ class SearchHandler:
         )
         return "skipped"
 
-    async def _rerank(self, send: Send, plan: Plan, sent: Sent, whole: bool = False) -> str:
+    async def _rerank(
+        self,
+        send: Send,
+        plan: Plan,
+        sent: Sent,
+        added: Mapping[str, bytes],
+        whole: bool = False,
+    ) -> str:
         """Ask the cluster for the window, rank it, and answer with the page.
 
         whole: whether all that the client wants is asked for at once.
@@ -143,13 +172,13 @@ class SearchHandler:
             await send_answer(send, answer.status, answer.body, without_length(answer.headers, ()))
             return "error"
         try:
-            done = await self._reranker.rerank(asked.plan, answer.body, asked.stages, asked.others)
+            done = await self.reranker.rerank(asked.plan, answer.body, asked.stages, asked.others)
         except UnusableAnswerError as error:
             return await self._fall_back(send, sent, str(error))
         if light is not None:
             filled = await self._fill(plan, done)
             if filled is None:
-                return await self._rerank(send, plan, sent, whole=True)
+                return await self._rerank(send, plan, sent, added, whole=True)
             done = filled
         notes = [*asked.notes, *(["unknown-field"] if plan.unknown else [])]
         reason = ",".join(filter(None, [done.reason, *notes]))
@@ -158,7 +187,7 @@ class SearchHandler:
             (b"server-timing", write_timing(done.stages)),
         ]
         accepted = find_header(plan.request.headers, b"accept-encoding")
-        written, coding = compress(done.body, accepted)
+        written, coding = compress(add_members(done.body, added), accepted)
         await send_answer(send, 200, written, [*without_length(answer.headers), *coding, *marks])
         return done.outcome
 
@@ -214,6 +243,14 @@ def mark(
     if unknown:
         parts.append(f"unknown={','.join(quote(name, safe='@_.-') for name in unknown)}")
     return "; ".join(parts).encode()
+
+
+def add_members(body: bytes, added: Mapping[str, bytes]) -> bytes:
+    """A JSON object with more members at its end."""
+    if not added:
+        return body
+    more = b"".join(b',"%s":%s' % (name.encode(), raw) for name, raw in added.items())
+    return body.rstrip().removesuffix(b"}").rstrip() + more + b"}"
 
 
 def write_timing(stages: Mapping[str, float]) -> bytes:

@@ -189,6 +189,10 @@ class OrderCache:
         if key in self._kept:
             self._bytes -= weigh(self._kept.pop(key)[0])
 
+    def is_ranking(self, key: bytes) -> bool:
+        """Whether the list is being ranked for somebody."""
+        return key in self._ranking
+
     async def settle(self, key: bytes, timeout_s: float) -> bool:
         """Wait while the same list is being ranked for somebody. Returns whether it was."""
         ranking = self._ranking.get(key)

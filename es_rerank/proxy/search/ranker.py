@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,7 @@ from es_rerank.config import ModelSettings
 from es_rerank.models.embedder import load_embedder
 from es_rerank.plugins import load_plugin
 from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.pipeline import Ranking, RankingOptions, rank
+from es_rerank.ranking.pipeline import Ranking, RankingOptions, Window, rank_all
 from es_rerank.ranking.score import (
     ENOUGH_TO_TIME,
     BiEncoderScorer,
@@ -39,6 +40,16 @@ class OverloadedError(Exception):
 
 class NotReadyError(Exception):
     """The model is still being loaded."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A window to rank: `gather` reads it on the worker's thread, within `timeout_s`."""
+
+    query: str | None
+    gather: Callable[[], Candidates]
+    options: RankingOptions
+    timeout_s: float
 
 
 class Ranker:
@@ -109,6 +120,17 @@ class Ranker:
         without a stored vector would take longer to embed than there is time, TimeoutError comes at
         once, and they are embedded in the background for the searches to come.
         """
+        (ranking,) = await self.rank_all([Job(query, gather, options, timeout_s)])
+        if isinstance(ranking, Exception):
+            raise ranking
+        return ranking
+
+    async def rank_all(self, jobs: Sequence[Job]) -> list[Ranking | Exception]:
+        """Rank several windows as one batch, which counts as one in the queue.
+
+        Returns a ranking for each, or the error that befell it. Waits for the longest of their
+        times. Raises TimeoutError, OverloadedError, NotReadyError.
+        """
         if self._scorer is None:
             raise NotReadyError(self.error or "the model is being loaded")
         if self._waiting >= self._max_waiting:
@@ -116,23 +138,25 @@ class Ranker:
         self._waiting += 1
         telemetry.WAITING.set(self._waiting)
         scorer, vectors = self._scorer, self._vectors
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
 
-        def work() -> Ranking:
-            candidates = gather()
-            left_s = deadline - time.monotonic()
-            return rank(query, candidates, options, scorer, vectors, left_s)
+        def work() -> list[Ranking | Exception]:
+            return rank_jobs(jobs, scorer, vectors, began)
 
         job = self._pool.submit(work)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
-        except TooSlowError as error:
-            self._embed_later(error)
-            raise TimeoutError(str(error)) from error
+            timeout_s = max(each.timeout_s for each in jobs)
+            rankings = await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
         finally:
             job.cancel()
             self._waiting -= 1
             telemetry.WAITING.set(self._waiting)
+        for i, ranking in enumerate(rankings):
+            if isinstance(ranking, TooSlowError):
+                self._embed_later(ranking)
+                rankings[i] = late = TimeoutError(str(ranking))
+                late.__cause__ = ranking
+        return rankings
 
     async def embed(self, text: str) -> NDArray[np.float32]:
         """Embed one text on the worker's thread, (d,) of length 1.
@@ -160,6 +184,25 @@ class Ranker:
             self._embedding -= 1
 
         loop.run_in_executor(self._background, vectors.encode, work.texts).add_done_callback(finish)
+
+
+def rank_jobs(
+    jobs: Sequence[Job], scorer: Scorer, vectors: VectorCache | None, began: float
+) -> list[Ranking | Exception]:
+    """Read the windows and rank them; `began` is when they were handed in (monotonic)."""
+    windows: list[Window] = []
+    results: list[Ranking | Exception | None] = []
+    for job in jobs:
+        try:
+            candidates = job.gather()
+        except Exception as error:
+            results.append(error)
+            continue
+        results.append(None)
+        left_s = began + job.timeout_s - time.monotonic()
+        windows.append(Window(job.query, candidates, job.options, left_s))
+    rankings = iter(rank_all(windows, scorer, vectors))
+    return [next(rankings) if result is None else result for result in results]
 
 
 def load(

@@ -15,6 +15,7 @@ import msgspec
 
 from es_rerank import telemetry
 from es_rerank.proxy.search import splice
+from es_rerank.proxy.search.batch import Seat
 from es_rerank.proxy.search.expand.fuse import Found, Fused, explain_ranks, fuse
 from es_rerank.proxy.search.explain import explain_places
 from es_rerank.proxy.search.filter_path import Filter, FilterError, read_filter
@@ -74,12 +75,18 @@ class Reranker:
         self._quiet_until: dict[str, float] = {}
 
     async def rerank(
-        self, plan: Plan, answer: bytes, stages: Mapping[str, float], others: Sequence[Found] = ()
+        self,
+        plan: Plan,
+        answer: bytes,
+        stages: Mapping[str, float],
+        others: Sequence[Found] = (),
+        seat: Seat | None = None,
     ) -> Reranked:
         """Rank the window in `answer`, the cluster's to `plan.widened()`, and cut the page out.
 
-        others: hits of further searches, with which the window is filled too. Raises
-        UnusableAnswerError. Whatever breaks in ranking, the engine's order goes back.
+        others: hits of further searches, with which the window is filled too. seat: a place in a
+        batch, which ranks it together with others. Raises UnusableAnswerError. Whatever breaks in
+        ranking, the engine's order goes back.
         """
         began = time.perf_counter()
         try:
@@ -91,7 +98,7 @@ class Reranker:
             raise UnusableAnswerError("refused")
         fused = fuse(taken, others, plan.window) if others else Fused(taken)
         taken = fused.answer
-        arranged = await self._arrange(plan, taken.hits[: plan.window])
+        arranged = await self._arrange(plan, taken.hits[: plan.window], seat)
         explanations: Mapping[int, Any] = {}
         if arranged.ranking is not None and plan.options.explain:
             explanations = explain_places(arranged.ranking, taken.hits)
@@ -110,17 +117,22 @@ class Reranker:
             telemetry.STAGE_SECONDS.labels(stage).observe(seconds)
         return Reranked(written, arranged.outcome, arranged.reason, stages)
 
-    async def _arrange(self, plan: Plan, hits: Sequence[splice.RawHit]) -> Arranged:
+    async def _arrange(
+        self, plan: Plan, hits: Sequence[splice.RawHit], seat: Seat | None
+    ) -> Arranged:
         """Order the window as its list was ordered lately, or rank it."""
         if plan.page.start >= plan.window:
             return Arranged(range(len(hits)), "skipped", "beyond-window", {})
         telemetry.CANDIDATES.observe(len(hits))
         began, timeout_s = time.perf_counter(), plan.options.timeout_s
+        ranker = seat or self._ranker
         key = plan.list_key if self._orders.on else None
         present = None if key is None else identify(hits, plan.collapsed)
         if key is None or present is None:
             telemetry.ORDER_CACHE.labels("bypass").inc()
-            return await self._rank(plan, hits, timeout_s)
+            return await self._rank(plan, hits, timeout_s, ranker)
+        if seat is not None and self._orders.is_ranking(key):
+            seat.leave()  # it may be another of the same batch that is waited for
         waited = await self._orders.settle(key, timeout_s)
         known = self._orders.find(key, self._ranker.model)
         if known is not None and (known.ranked or plan.page.start > 0 or waited):
@@ -129,7 +141,7 @@ class Reranker:
         telemetry.ORDER_CACHE.labels("miss").inc()
         with self._orders.ordering(key):
             left_s = timeout_s - (time.perf_counter() - began)
-            arranged = await self._rank(plan, hits, left_s)
+            arranged = await self._rank(plan, hits, left_s, ranker)
         given = self._orders.find(key, self._ranker.model)
         if given is not None and (given.ranked or arranged.outcome == "fallback"):
             return self._follow(plan, key, given, present)
@@ -154,13 +166,15 @@ class Reranker:
         stages = {"order-cache": time.perf_counter() - began}
         return Arranged(places, known.outcome, known.reason, stages)
 
-    async def _rank(self, plan: Plan, hits: Sequence[splice.RawHit], timeout_s: float) -> Arranged:
+    async def _rank(
+        self, plan: Plan, hits: Sequence[splice.RawHit], timeout_s: float, ranker: Seat | Ranker
+    ) -> Arranged:
         """Rank the window; in the engine's order where that fails."""
         as_it_came = range(len(hits))
         if len(hits) < MIN_HITS:
             return Arranged(as_it_came, "skipped", "few-hits", {})
         try:
-            ranking = await self._ranker.rank(
+            ranking = await ranker.rank(
                 plan.query, partial(self._gather, hits, plan), plan.options.ranking, timeout_s
             )
         except TimeoutError:

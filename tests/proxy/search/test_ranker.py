@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from es_rerank.config import ModelSettings
 from es_rerank.errors import ModelError
-from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
+from es_rerank.proxy.search.batch import Batch, Seat
+from es_rerank.proxy.search.ranker import Job, NotReadyError, OverloadedError, Ranker
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions
 from es_rerank.ranking.score import TooSlowError
@@ -129,3 +131,45 @@ def test_what_cannot_be_embedded_in_time_is_given_up_at_once_and_embedded_later(
     assert isinstance(cause, TooSlowError)
     assert len(cause.texts) == 24
     assert isinstance(ranking, Ranking)
+
+
+def test_a_batch_ranks_each_and_counts_as_one() -> None:
+    def broken() -> Candidates:
+        raise ValueError("unreadable")
+
+    async def job(ranker: Ranker) -> list[object]:
+        jobs = [
+            Job("q", partial(candidates, ["1", "2"]), OPTIONS, 5),
+            Job("q", broken, OPTIONS, 5),
+            Job(None, partial(candidates, ["1"]), OPTIONS, 5),
+        ]
+        return [*await ranker.rank_all(jobs)]
+
+    first, second, third = cast("list[object]", run(lambda _, text: float(text), job, 1))
+    assert isinstance(first, Ranking)
+    assert first.relevance is not None
+    assert list(first.relevance) == [1.0, 2.0]
+    assert isinstance(second, ValueError)
+    assert isinstance(third, Ranking)
+    assert third.notes == ("no-query-text",)
+
+
+def test_members_of_a_batch_wait_for_each_other_and_for_nobody_who_left() -> None:
+    async def job(ranker: Ranker) -> list[object]:
+        batch = Batch(ranker, 3)
+        seats = [Seat(batch) for _ in range(3)]
+        ranked = [
+            asyncio.create_task(seat.rank("q", partial(candidates, texts), OPTIONS, wait))
+            for seat, texts, wait in zip(seats, (["1", "2"], ["3"]), (5.0, 0.05), strict=False)
+        ]
+        late = await asyncio.gather(ranked[1], return_exceptions=True)
+        assert not ranked[0].done()
+        seats[2].leave()
+        seats[2].leave()
+        return [*late, await ranked[0]]
+
+    late, ranking = cast("list[object]", run(lambda _, text: float(text), job))
+    assert isinstance(late, TimeoutError)
+    assert isinstance(ranking, Ranking)
+    assert ranking.relevance is not None
+    assert list(ranking.relevance) == [1.0, 2.0]

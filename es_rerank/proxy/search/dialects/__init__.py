@@ -1,0 +1,1 @@
+"""Reranking as other products ask for it, read into our own words."""
