@@ -38,7 +38,10 @@ ENV_PREFIX = "ES_RERANK_"
 ENV_DELIMITER = "__"
 URL_FALLBACKS = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
 API_KEY_FALLBACKS = ("ELASTIC_API_KEY", "ES_API_KEY")
-SECRETS = (("upstream", "password"), ("upstream", "api_key"), ("model", "api_key"))
+SECRETS = (
+    *(("upstream", "password"), ("upstream", "api_key"), ("model", "api_key")),
+    ("admin", "token"),
+)
 CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 """`user:password@` in an address."""
 
@@ -173,6 +176,35 @@ class ProxySettings(Section):
         return self
 
 
+class AdminSettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on where [admin] port is set.")
+    port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of their own for the admin routes; unset, the proxy's port serves them.",
+    )
+    token: SecretStr | None = Field(
+        None,
+        min_length=1,
+        description="What admin routes but live and ready ask for; environment only.",
+    )
+    token_file: Path | None = Field(None, description="File that holds the token.")
+
+
+class PipelinesSettings(Section):
+    index: str = Field(
+        "es-rerank-pipelines",
+        pattern=r"^[a-z0-9.][a-z0-9._-]{0,200}$",
+        description="Index of the cluster that keeps the named pipelines.",
+    )
+    poll_s: float = Field(
+        3.0,
+        ge=0,
+        description="Seconds between two looks for changed pipelines; 0 never looks.",
+    )
+
+
 class DiversifySettings(Section):
     method: str = Field("dpp", description="dpp, or the name of a diversifier plugin.")
     diversity: float = Field(
@@ -186,6 +218,9 @@ class DiversifySettings(Section):
 
 class RerankSettings(Section):
     enabled: bool = Field(True, description="Rerank searches; off, everything passes through.")
+    pipeline: str | None = Field(
+        None, description="Named pipeline of searches that choose none themselves."
+    )
     rank_window_size: int = Field(100, ge=1, le=10_000, description="How many hits are ranked.")
     max_rank_window_size: int = Field(
         1000, ge=1, le=10_000, description="The most that a request may ask for."
@@ -256,6 +291,7 @@ class IndexSettings(Section):
     """Settings of the indices whose name matches; what is not given follows [rerank]."""
 
     enabled: bool | None = Field(None, description="Rerank searches of this index.")
+    pipeline: str | None = Field(None, description="As in [rerank]; '_none' for none.")
     rank_window_size: int | None = Field(None, ge=1, le=10_000, description="As in [rerank].")
     vector_queries: bool | None = Field(None, description="As in [rerank].")
     diversity: float | None = Field(None, ge=0, le=1, description="As in [rerank.diversify].")
@@ -301,6 +337,18 @@ class TelemetrySettings(Section):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto is console on a terminal, JSON elsewhere."
     )
+    access_log: bool = Field(False, description="Log a line for each request.")
+    slow_search_ms: int = Field(
+        0, ge=0, description="Log searches that take at least so many milliseconds; 0 logs none."
+    )
+    log_query_text: bool = Field(
+        False, description="Show the shopper's words in the lines on searches."
+    )
+    tracing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Send OpenTelemetry spans; auto: where OTEL_* names where to, and the extra "
+        "otel is installed.",
+    )
 
 
 class Settings(BaseSettings):
@@ -319,6 +367,8 @@ class Settings(BaseSettings):
     rerank: RerankSettings = Field(default_factory=RerankSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     enrich: EnrichSettings = Field(default_factory=EnrichSettings)
+    pipelines: PipelinesSettings = Field(default_factory=PipelinesSettings)
+    admin: AdminSettings = Field(default_factory=AdminSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     indices: dict[str, IndexSettings] = Field(
         default_factory=dict, description="By index name or pattern, such as 'products-*'."

@@ -55,6 +55,42 @@ REFUSED = Counter(
     ["status"],
     registry=METRICS,
 )
+SKIPS = Counter(
+    "es_rerank_skips",
+    "Searches that went through in the engine's order because that was what was asked for, "
+    "by reason.",
+    ["reason"],
+    registry=METRICS,
+)
+SLOW_SEARCHES = Counter(
+    "es_rerank_slow_searches",
+    "Searches that took at least telemetry.slow_search_ms.",
+    registry=METRICS,
+)
+PIPELINES = Gauge(
+    "es_rerank_pipelines",
+    "Named pipelines known here.",
+    registry=METRICS,
+    multiprocess_mode="livemin",
+)
+PIPELINE_READS = Counter(
+    "es_rerank_pipeline_reads",
+    "Looks for changed pipelines, by outcome (same, changed, error).",
+    ["outcome"],
+    registry=METRICS,
+)
+MODEL_READY = Gauge(
+    "es_rerank_model_ready",
+    "1 when the model is loaded.",
+    registry=METRICS,
+    multiprocess_mode="livemin",
+)
+UPSTREAM_REACHABLE = Gauge(
+    "es_rerank_upstream_reachable",
+    "1 when the cluster answered the last readiness probe.",
+    registry=METRICS,
+    multiprocess_mode="livemin",
+)
 WAITING = Gauge(
     "es_rerank_score_queue_depth", "Searches waiting for or in the model.", registry=METRICS
 )

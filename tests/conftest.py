@@ -53,7 +53,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's own settings out of every test."""
     for name in list(os.environ):
         ours = name.startswith("ES_RERANK_") and name not in OF_THE_MACHINE
-        if ours or name in FALLBACKS:
+        if ours or name in FALLBACKS or name.startswith("OTEL_"):
             monkeypatch.delenv(name)
 
 

@@ -7,6 +7,7 @@ Every field is named by its path in `_source`: a text field `brand` with a sub-f
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -89,7 +90,11 @@ LANGUAGE = re.compile(
 
 @dataclass(frozen=True)
 class IndexFields:
-    """What one index offers, each field by its path in `_source`; None where there is none."""
+    """What one index offers, each field by its path in `_source`; None where there is none.
+
+    model, recipe: what made the vectors, and of which text. named: which of text, attributes and
+    price `_meta.es_rerank` names; the others were found by well-known names.
+    """
 
     text: tuple[str, ...]
     attributes: tuple[str, ...]
@@ -97,6 +102,8 @@ class IndexFields:
     vector: str | None
     code: str | None
     model: str | None
+    recipe: str | None = None
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,11 @@ def find_fields(mappings: Mapping[str, Any]) -> IndexFields:
     attributes = _strings(meta.get("attribute_fields"))
     price = meta.get("price_field")
     model = meta.get("model")
+    named = {
+        "text": texts is not None,
+        "attributes": attributes is not None,
+        "price": "price_field" in meta,
+    }
     own = {field.path: field.type for field in fields if field.path.startswith(f"{NAMESPACE}.")}
     found = [field for field in fields if field.path not in own]
     return IndexFields(
@@ -129,6 +141,8 @@ def find_fields(mappings: Mapping[str, Any]) -> IndexFields:
         vector=_own(own, "vector", VECTOR_TYPES),
         code=_own(own, "code", {"binary"}),
         model=model if isinstance(model, str) else None,
+        recipe=_recipe(meta),
+        named=tuple(role for role, given in named.items() if given),
     )
 
 
@@ -153,9 +167,10 @@ def merge_fields(found: Sequence[IndexFields]) -> IndexFields:
     """Merge the fields of several indices: the union in order; of single fields, the first.
 
     The model is kept only where all indices that name one agree: vectors of different models
-    do not compare.
+    do not compare. So is the recipe. A role counts as named where all indices name it.
     """
     models = {fields.model for fields in found if fields.model is not None}
+    recipes = {fields.recipe for fields in found if fields.recipe is not None}
     return IndexFields(
         text=_union(fields.text for fields in found),
         attributes=_union(fields.attributes for fields in found),
@@ -163,6 +178,12 @@ def merge_fields(found: Sequence[IndexFields]) -> IndexFields:
         vector=_first(fields.vector for fields in found),
         code=_first(fields.code for fields in found),
         model=models.pop() if len(models) == 1 else None,
+        recipe=recipes.pop() if len(recipes) == 1 else None,
+        named=tuple(
+            role
+            for role in (found[0].named if found else ())
+            if all(role in fields.named for fields in found)
+        ),
     )
 
 
@@ -285,6 +306,12 @@ def _meta(mappings: Mapping[str, Any]) -> Mapping[str, Any]:
     meta = mappings.get("_meta")
     own = meta.get(NAMESPACE) if isinstance(meta, Mapping) else None
     return own if isinstance(own, Mapping) else {}
+
+
+def _recipe(meta: Mapping[str, Any]) -> str | None:
+    """How the text was made that the vectors are of, as `reindex` wrote it down."""
+    recipe = meta.get("recipe", meta.get("template"))
+    return recipe if isinstance(recipe, str) or recipe is None else json.dumps(recipe)
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:

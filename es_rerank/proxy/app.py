@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
+from collections.abc import Sequence
 
-from es_rerank import telemetry
+from es_rerank import telemetry, tracing
 from es_rerank.config import Settings
 from es_rerank.errors import EsRerankError
+from es_rerank.proxy.access import AccessLog, Record
+from es_rerank.proxy.admin.door import OPEN_PAGES
 from es_rerank.proxy.admin.pages import PREFIX, AdminPages
-from es_rerank.proxy.answer import Receive, Scope, Send
+from es_rerank.proxy.answer import Receive, Scope, Send, send_error
 from es_rerank.proxy.nodes import NODES_PATH, answer_nodes
 from es_rerank.proxy.relay import relay
 from es_rerank.proxy.search.async_search import AsyncHandler
 from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.handler import SearchHandler
 from es_rerank.proxy.search.msearch import MsearchHandler
+from es_rerank.proxy.search.pipelines import PipelineCatalog
+from es_rerank.proxy.search.plan import Planner
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.template import TemplateHandler
 from es_rerank.proxy.upstream import Upstream
@@ -29,6 +35,10 @@ SEARCH_PATH = re.compile(INDEX + rb"_search/?$")
 MSEARCH_PATH = re.compile(INDEX + rb"_msearch/?$")
 TEMPLATE_PATH = re.compile(INDEX + rb"(_search|_msearch)/template/?$")
 ASYNC_PATH = re.compile(INDEX + rb"(_async_search|_plugins/_asynchronous_search)/?$")
+ELSEWHERE = (
+    "the admin routes have an address of their own ([admin] port), where nothing else is but "
+    "searches; live and ready are on both"
+)
 log = telemetry.get_logger()
 
 
@@ -40,8 +50,16 @@ class ProxyApp:
         self.upstream = Upstream(settings.upstream)
         self._rewrites_nodes = settings.upstream.rewrite_nodes
         self.ranker = Ranker(settings.model, settings.rerank.max_waiting, settings.plugins)
+        self.pipelines = PipelineCatalog(
+            self.upstream, settings.pipelines.index, settings.pipelines.poll_s
+        )
+        self._traced = tracing.is_wanted(settings.telemetry.tracing)
+        self._access = AccessLog(settings.telemetry)
+        # The port of the admin routes' own address, once its socket is known.
+        self.admin_port: int | None = None
         catalog = FieldCatalog(self.upstream)
-        self._search = SearchHandler(settings, self.upstream, catalog, self.ranker)
+        planner = Planner(settings, catalog, self.ranker, self.pipelines)
+        self._search = SearchHandler(settings, self.upstream, planner, self.ranker)
         self._msearch = MsearchHandler(
             settings, self.upstream, self._search.planner, self._search.reranker, self.ranker
         )
@@ -49,7 +67,13 @@ class ProxyApp:
         self._async = AsyncHandler(
             settings, self.upstream, self._search.planner, self._search.reranker
         )
-        self._admin = AdminPages(settings, self.upstream, catalog, self.ranker)
+        self._admin = AdminPages(
+            settings, self.upstream, catalog, self.ranker, planner, self.pipelines
+        )
+
+    def know_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Learn which address is the admin routes' own: the second, where there are two."""
+        self.admin_port = sockets[1].getsockname()[1] if len(sockets) > 1 else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -67,16 +91,22 @@ class ProxyApp:
         await receive()
         await self.upstream.open()
         loading = asyncio.create_task(self._load())
+        polling = asyncio.create_task(self.pipelines.keep_fresh())
+        spans = tracing.start() if self._traced else None
         await send({"type": "lifespan.startup.complete"})
         await receive()
         loading.cancel()
+        polling.cancel()
         self.ranker.close()
         await self.upstream.close()
+        if spans is not None:
+            await tracing.stop(spans)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _load(self) -> None:
         try:
             await self.ranker.load()
+            telemetry.MODEL_READY.set(1)
             log.info("model ready", model=self.ranker.model)
         except EsRerankError as error:
             self.ranker.error = str(error)
@@ -89,42 +119,62 @@ class ProxyApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        route, outcome = "relay", "error"
         telemetry.INFLIGHT.inc()
-        try:
-            path: bytes = scope.get("raw_path") or scope["path"].encode()
-            search = SEARCH_PATH.match(path) if scope["method"] in {"GET", "POST"} else None
-            several = MSEARCH_PATH.match(path) if scope["method"] in {"GET", "POST"} else None
-            begun = ASYNC_PATH.match(path) if scope["method"] == "POST" else None
-            template = TEMPLATE_PATH.match(path) if scope["method"] in {"GET", "POST"} else None
-            if template is not None:
-                route = "search" if template[2] == b"_search" else "msearch"
-                several_of_them = route == "msearch"
-                outcome = await self._template.answer(
-                    scope, receive, send, template[1] or b"", several_of_them
-                )
-            elif begun is not None:
-                route = "search"
-                named = begun[1] or b"" if begun[2] == b"_async_search" else None
-                outcome = await self._async.answer(scope, receive, send, named)
-            elif several is not None:
-                route = "msearch"
-                outcome = await self._msearch.answer(scope, receive, send, several[1] or b"")
-            elif search is not None:
-                route = "search"
-                outcome = await self._search.answer(scope, receive, send, search[1] or b"")
-            elif scope["path"].startswith(PREFIX):
-                route = "admin"
-                outcome = await self._admin.answer(scope, send)
-            elif self._rewrites_nodes and scope["method"] == "GET" and NODES_PATH.match(path):
-                address = self.settings.proxy.public_address
-                outcome = await answer_nodes(scope, send, self.upstream, address)
-            else:
-                status = await relay(scope, receive, send, self.upstream)
-                outcome = "ok" if status < 500 else "error"
-        except ClientGoneError:
-            outcome = "client-gone"
-        finally:
-            telemetry.INFLIGHT.dec()
-            telemetry.REQUESTS.labels(route, outcome).inc()
-            telemetry.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - began)
+        with self._access.open(scope) as record:
+            try:
+                await self._route(record, receive, self._access.watch(send, record))
+            except ClientGoneError:
+                record.outcome = "client-gone"
+            finally:
+                seconds = time.perf_counter() - began
+                telemetry.INFLIGHT.dec()
+                telemetry.REQUESTS.labels(record.route, record.outcome).inc()
+                telemetry.REQUEST_SECONDS.labels(record.route).observe(seconds)
+                self._access.tell(record, seconds)
+
+    async def _route(self, record: Record, receive: Receive, send: Send) -> None:
+        """Let the right one answer, and note in the record who it was and what came of it."""
+        scope = record.scope
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        readable = scope["method"] in {"GET", "POST"}
+        search = SEARCH_PATH.match(path) if readable else None
+        several = MSEARCH_PATH.match(path) if readable else None
+        begun = ASYNC_PATH.match(path) if scope["method"] == "POST" else None
+        template = TEMPLATE_PATH.match(path) if readable else None
+        if self._is_elsewhere(scope, search is not None):
+            record.route = "admin"
+            await send_error(send, 404, "no_such_page", ELSEWHERE)
+        elif template is not None:
+            record.route = "search" if template[2] == b"_search" else "msearch"
+            index, many = template[1] or b"", record.route == "msearch"
+            record.outcome = await self._template.answer(scope, receive, send, index, many)
+        elif begun is not None:
+            record.route = "search"
+            named = begun[1] or b"" if begun[2] == b"_async_search" else None
+            record.outcome = await self._async.answer(scope, receive, send, named)
+        elif several is not None:
+            record.route = "msearch"
+            index = several[1] or b""
+            record.outcome = await self._msearch.answer(scope, receive, send, index)
+        elif search is not None:
+            record.route = "search"
+            index = search[1] or b""
+            record.outcome = await self._search.answer(scope, receive, send, index)
+        elif scope["path"].startswith(PREFIX):
+            record.route = "admin"
+            record.outcome = await self._admin.answer(scope, receive, send)
+        elif self._rewrites_nodes and scope["method"] == "GET" and NODES_PATH.match(path):
+            address = self.settings.proxy.public_address
+            record.outcome = await answer_nodes(scope, send, self.upstream, address)
+        else:
+            status = await relay(scope, receive, send, self.upstream)
+            record.outcome = "ok" if status < 500 else "error"
+
+    def _is_elsewhere(self, scope: Scope, is_search: bool) -> bool:
+        """Whether the request came to the address that does not serve it."""
+        if self.admin_port is None:
+            return False
+        ours = scope["path"].startswith(PREFIX)
+        if scope["server"] is not None and scope["server"][1] == self.admin_port:
+            return not (ours or is_search)
+        return ours and scope["path"].removeprefix(PREFIX) not in OPEN_PAGES

@@ -24,8 +24,8 @@ OTHER_FILES = 64
 """Files that are open beside the connections: the model's, the log, the loop's own."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind the proxy's socket. Raises ConfigError when the address is taken or not ours."""
+def listen(host: str, port: int, mend: str = "--port or [proxy] port") -> socket.socket:
+    """Bind a socket. Raises ConfigError when the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio sets TCP_NODELAY; without, an answer's body waits for 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -36,9 +36,27 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         raise ConfigError(
             f"the proxy cannot listen on {host}:{port} ({error.strerror}): end what listens "
-            "there, or choose another port with --port or [proxy] port"
+            f"there, or choose another port with {mend}"
         ) from None
     bound.listen(2048)
+    return bound
+
+
+def listen_all(settings: Settings) -> list[socket.socket]:
+    """Bind the proxy's address, and the admin routes' own where they have one.
+
+    Raises ConfigError.
+    """
+    proxy, admin = settings.proxy, settings.admin
+    if admin.port and admin.port == proxy.port:
+        raise ConfigError(f"[admin] port and [proxy] port are both {admin.port}: change one")
+    bound = [listen(proxy.host, proxy.port)]
+    if admin.port is not None:
+        try:
+            bound.append(listen(admin.host, admin.port, "[admin] port"))
+        except ConfigError:
+            bound[0].close()
+            raise
     return bound
 
 
@@ -95,8 +113,8 @@ def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: No
     """
     app = ProxyApp(settings)
     server = make_server(app, settings)
-    bound = listen(settings.proxy.host, settings.proxy.port)
-    on_listening(address_of(bound, settings))
+    bound = listen_all(settings)
+    on_listening(address_of(bound[0], settings))
     caught: list[int] = []
 
     def end(number: int, frame: object) -> None:
@@ -107,7 +125,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: No
 
     before = {n: signal.signal(n, end) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        run_until_done(server.serve(sockets=[bound]))
+        run_until_done(server.serve(sockets=bound))
     finally:
         for caught_by_us, handler in before.items():
             signal.signal(caught_by_us, handler)
@@ -123,9 +141,10 @@ def serve_in_thread(settings: Settings) -> Iterator[str]:
     """
     app = ProxyApp(settings)
     server = make_server(app, settings)
-    bound = listen(settings.proxy.host, settings.proxy.port)
+    bound = listen_all(settings)
+    app.know_sockets(bound)
     thread = threading.Thread(
-        target=lambda: run_until_done(server.serve(sockets=[bound])), name="proxy", daemon=True
+        target=lambda: run_until_done(server.serve(sockets=bound)), name="proxy", daemon=True
     )
     thread.start()
     try:
@@ -136,8 +155,9 @@ def serve_in_thread(settings: Settings) -> Iterator[str]:
             pause.wait(0.05)
         if not app.ranker.ready:
             raise EsRerankError(app.ranker.error or "the proxy did not start")
-        yield address_of(bound, settings)
+        yield address_of(bound[0], settings)
     finally:
         server.should_exit = True
         thread.join(15)
-        bound.close()
+        for one in bound:
+            one.close()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
 
+from es_rerank import tracing
 from es_rerank.config import UpstreamSettings
 from es_rerank.errors import ConfigError
 from es_rerank.proxy.answer import Header
@@ -104,7 +105,8 @@ class Upstream:
         hop-by-hop ones. repeatable: whether the request may be sent again after a failure, by
         default what `may_repeat` says. Raises UpstreamError.
         """
-        return Response(self, self._write(method, target, headers, body, repeatable))
+        span = tracing.CallSpan(method, headers)
+        return Response(self, self._write(method, target, span.headers, body, repeatable), span)
 
     async def ask(
         self,
@@ -119,8 +121,17 @@ class Upstream:
 
         Raises AnswerTooLargeError or UpstreamError.
         """
-        request = self._write(method, target, headers, body, repeatable)
-        return await self._collect(request, max_bytes)
+        span = tracing.CallSpan(method, headers)
+        request = self._write(method, target, span.headers, body, repeatable)
+        try:
+            answer = await self._collect(request, max_bytes)
+            span.tell(answer.status)
+            return answer
+        except BaseException as error:
+            span.end(error)
+            raise
+        finally:
+            span.end()
 
     def send(
         self,
@@ -209,7 +220,8 @@ class Response:
     status: int
     headers: list[Header]
 
-    def __init__(self, upstream: Upstream, request: Request) -> None:
+    def __init__(self, upstream: Upstream, request: Request, span: tracing.CallSpan) -> None:
+        self._span = span
         self._upstream = upstream
         self._request = request
         self._exchange: Exchange
@@ -223,10 +235,12 @@ class Response:
         self._exchange = self._upstream._begin(self._request, self, held=False)
         try:
             await self._waiter
-        except BaseException:
+        except BaseException as error:
+            self._span.end(error)
             self._exchange.cancel()
             raise
         if self._error is not None and not hasattr(self, "status"):
+            self._span.end(self._error)
             raise self._error
         return self
 
@@ -236,6 +250,7 @@ class Response:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._span.end(error)
         self._exchange.cancel()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -257,6 +272,7 @@ class Response:
 
     def on_head(self, status: int, headers: list[Header]) -> None:
         self.status, self.headers = status, headers
+        self._span.tell(status)
         self._upstream.note_product(headers)
         self._wake()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -105,11 +106,16 @@ def test_meta_wins_and_what_it_leaves_out_is_found() -> None:
         },
     }
     assert find_fields(mappings) == IndexFields(
-        ("foo",), ("brand",), "price", "es_rerank.vector", "es_rerank.code", "all-MiniLM-L6-v2"
+        *(("foo",), ("brand",), "price", "es_rerank.vector", "es_rerank.code", "all-MiniLM-L6-v2"),
+        named=("text",),
     )
     mappings["_meta"]["es_rerank"].update(attribute_fields=["title"], price_field=None)
-    assert find_fields(mappings).attributes == ("title",)
-    assert find_fields(mappings).price is None
+    mappings["_meta"]["es_rerank"].update(template="{foo}")
+    everything = find_fields(mappings)
+    assert (everything.attributes, everything.price) == (("title",), None)
+    assert (everything.recipe, everything.named) == ("{foo}", ("text", "attributes", "price"))
+    mappings["_meta"]["es_rerank"]["recipe"] = {"text": ["foo"]}
+    assert find_fields(mappings).recipe == '{"text": ["foo"]}'
 
 
 def test_merge_keeps_order_and_drops_models_that_disagree() -> None:
@@ -121,6 +127,10 @@ def test_merge_keeps_order_and_drops_models_that_disagree() -> None:
     other = IndexFields((), (), None, None, None, "b")
     assert merge_fields([one, other]).model is None
     assert merge_fields([]) == IndexFields((), (), None, None, None, None)
+    told = replace(one, recipe="{title}", named=("text", "price"))
+    assert merge_fields([told, replace(told, named=("text",))]).named == ("text",)
+    assert merge_fields([told, two]).recipe == "{title}"
+    assert merge_fields([told, replace(two, recipe="{name}")]).recipe is None
 
 
 NAMES = st.sampled_from(

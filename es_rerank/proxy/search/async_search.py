@@ -115,6 +115,8 @@ class AsyncHandler:
             return "error"
         if request.edited:
             sent = Sent(sent.method, *write_request(request))
+        if isinstance(plan, LeftAlone) and plan.failed:
+            return await self._fall_back(send, sent, plan.reason)
         if isinstance(plan, LeftAlone) and plan.request is not None:
             sent = Sent(sent.method, *write_request(plan.request))
         if isinstance(plan, LeftAlone):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from es_rerank import telemetry
 from es_rerank.config import Settings
 from es_rerank.errors import RequestError
+from es_rerank.proxy.access import note_query_text
 from es_rerank.proxy.answer import (
     Header,
     Receive,
@@ -32,7 +33,6 @@ from es_rerank.proxy.relay import (
 from es_rerank.proxy.search.coding import BodyError
 from es_rerank.proxy.search.dialects.dialect import read_dialects
 from es_rerank.proxy.search.expand.expander import BeyondWindowError, Expander
-from es_rerank.proxy.search.fields import FieldCatalog
 from es_rerank.proxy.search.orders import OrderCache
 from es_rerank.proxy.search.phases import page_search, show_hits, split
 from es_rerank.proxy.search.plan import LeftAlone, Plan, Planner
@@ -59,11 +59,11 @@ class SearchHandler:
     """Answers `_search`."""
 
     def __init__(
-        self, settings: Settings, upstream: Upstream, catalog: FieldCatalog, ranker: Ranker
+        self, settings: Settings, upstream: Upstream, planner: Planner, ranker: Ranker
     ) -> None:
         self._settings = settings
         self._upstream = upstream
-        self.planner = Planner(settings, catalog, ranker)
+        self.planner = planner
         self.reranker = Reranker(ranker, OrderCache(settings.rerank.order_cache_s))
         self._expander = Expander(upstream, ranker, settings.proxy.max_answer_bytes)
 
@@ -123,10 +123,13 @@ class SearchHandler:
         except RequestError as error:
             await send_error(send, 400, error.kind, str(error), self._upstream.product)
             return "error"
+        if isinstance(plan, LeftAlone) and plan.failed:
+            return await self._fall_back(send, sent, plan.reason)
         if isinstance(plan, LeftAlone) and plan.request is not None:
             sent = Sent(sent.method, *write_request(plan.request))
         if isinstance(plan, LeftAlone):
             return await self._leave_alone(send, sent, skipped(plan.reason, plan.clamped))
+        note_query_text(plan.query)
         return await self._rerank(send, plan, sent, added)
 
     async def _leave_alone(self, send: Send, sent: Sent, marks: list[Header]) -> str:

@@ -142,6 +142,9 @@ class MsearchHandler:
             turn = Turn(item, plan, own)
             if isinstance(plan, LeftAlone):
                 turn.reason = plan.reason
+                if plan.failed:
+                    turn.fall_back(plan.reason)
+                    telemetry.FALLBACKS.labels(plan.reason).inc()
             if wrong is not None:
                 turn.fail(400, wrong.kind, str(wrong))
             turns.append(turn)

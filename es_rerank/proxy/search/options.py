@@ -16,6 +16,7 @@ from es_rerank.ranking.diversify import KernelWeights
 from es_rerank.ranking.pipeline import RankingOptions
 
 Value = TypeVar("Value")
+Checked = TypeVar("Checked", bound="Block")
 
 
 class Block(BaseModel):
@@ -41,13 +42,10 @@ class CapBlock(Block):
     mode: Literal["demote"] = Field("demote", description="Crowded hits move down.")
 
 
-class RequestBlock(Block):
-    """`ext.es_rerank`: what a request may ask for. Nothing here names a model, host or file."""
+class TuningBlock(Block):
+    """What a request and a named pipeline may set alike. Nothing names a model, host or file."""
 
     enabled: bool | None = Field(None, description="false passes the search through.")
-    query_text: str | None = Field(
-        None, max_length=2000, description="The shopper's words; found in the query otherwise."
-    )
     fields: list[str] | None = Field(
         None, min_length=1, max_length=10, description="Text fields for the model to read."
     )
@@ -70,9 +68,29 @@ class RequestBlock(Block):
     timeout_ms: int | None = Field(
         None, ge=1, description="Milliseconds for ranking; then the engine's order goes back."
     )
-    explain: bool = Field(False, description="Say in `_explanation` why each hit stands there.")
     expand: Annotated[list[Expansion], BeforeValidator(read_expansions)] | None = Field(
         None, max_length=10, description="What adds candidates: `none`, or what is allowed of knn."
+    )
+
+
+class RequestBlock(TuningBlock):
+    """`ext.es_rerank`: what a request may ask for."""
+
+    pipeline: str | None = Field(
+        None, max_length=128, description="A named pipeline; `_none` for none."
+    )
+    query_text: str | None = Field(
+        None, max_length=2000, description="The shopper's words; found in the query otherwise."
+    )
+    explain: bool = Field(False, description="Say in `_explanation` why each hit stands there.")
+
+
+class PipelineBlock(TuningBlock):
+    """The body of a named pipeline."""
+
+    description: str | None = Field(None, max_length=2000, description="What it is for.")
+    version: int | None = Field(
+        None, ge=1, le=2**53, description="Its version; each change needs a higher one."
     )
 
 
@@ -99,23 +117,34 @@ def read_block(value: Any) -> RequestBlock:
 
     Raises RequestError that names the key, what is wrong with it, and the nearest valid one.
     """
+    return check(RequestBlock, value, "es_rerank")
+
+
+def read_pipeline(value: Any) -> PipelineBlock:
+    """Check the body of a named pipeline. Raises RequestError as read_block does."""
+    return check(PipelineBlock, value, "pipeline")
+
+
+def check(model: type[Checked], value: Any, place: str) -> Checked:
+    """Check a value against a block; `place` begins each message."""
     try:
-        return RequestBlock.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
-        raise RequestError("; ".join(describe(problem) for problem in error.errors())) from None
+        problems = (describe(problem, model, place) for problem in error.errors())
+        raise RequestError("; ".join(problems)) from None
 
 
-def describe(problem: Any) -> str:
+def describe(problem: Any, model: type[Block] = RequestBlock, place: str = "es_rerank") -> str:
     """One problem in words."""
     path = [str(part) for part in problem["loc"]]
     dotted = ".".join(path)
     if problem["type"] == "model_type":
-        return f"[es_rerank] {f'[{dotted}] ' if path else ''}must be an object"
+        return f"[{place}] {f'[{dotted}] ' if path else ''}must be an object"
     if problem["type"] != "extra_forbidden":
-        return f"[es_rerank] {f'[{dotted}] ' if path else ''}{problem['msg']}"
+        return f"[{place}] {f'[{dotted}] ' if path else ''}{problem['msg']}"
     if path[-1] in {"lambda", "lambda_mult"}:
         return (
-            f"[es_rerank] unknown key [{dotted}]: use [diversity], which runs the other way "
+            f"[{place}] unknown key [{dotted}]: use [diversity], which runs the other way "
             "(0 is pure relevance, 1 the most diverse, so diversity = 1 - lambda)"
         )
     blocks: dict[str, type[Block]] = {
@@ -123,10 +152,29 @@ def describe(problem: Any) -> str:
         "crowding": CapBlock,
         "similarity": KernelBlock,
     }
-    known = list((RequestBlock if len(path) == 1 else blocks[path[0]]).model_fields)
+    known = list((model if len(path) == 1 else blocks[path[0]]).model_fields)
     near = difflib.get_close_matches(path[-1], known, n=1)
     hint = f"did you mean [{near[0]}]?" if near else f"it takes {', '.join(sorted(known))}"
-    return f"[es_rerank] unknown key [{dotted}]: {hint}"
+    return f"[{place}] unknown key [{dotted}]: {hint}"
+
+
+def given_keys(block: TuningBlock | None) -> dict[str, Any]:
+    """The keys that a block sets, by name; null counts as not set."""
+    if block is None:
+        return {}
+    named = {name: getattr(block, name) for name in sorted(block.model_fields_set)}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def join_blocks(block: RequestBlock | None, pipeline: PipelineBlock) -> RequestBlock:
+    """The request's own keys, and the pipeline's where the request has none."""
+    own = given_keys(block)
+    lent = {
+        name: value
+        for name, value in given_keys(pipeline).items()
+        if name in TuningBlock.model_fields and name not in own
+    }
+    return (block or RequestBlock()).model_copy(update=lent)
 
 
 def resolve_options(

@@ -13,17 +13,27 @@ from es_rerank.proxy.search.obstacle import RESULT_WINDOW, find_obstacle
 from es_rerank.proxy.search.options import SearchOptions, read_block, resolve_options
 from es_rerank.proxy.search.orders import list_key
 from es_rerank.proxy.search.page import Page, clamp_window, read_page
+from es_rerank.proxy.search.pipelines import (
+    Choice,
+    NoPipelineError,
+    PipelineCatalog,
+    join_pipeline,
+)
 from es_rerank.proxy.search.query_text import read_query_fields, read_query_text
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import SearchRequest
 from es_rerank.proxy.search.vectors import VectorError, find_vectors, raise_vectors
+from es_rerank.proxy.upstream import principal
 from es_rerank.ranking.diversify import greedy_map
 from es_rerank.ranking.pipeline import Diversifier, RankingOptions, Signal
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A search that will be reranked."""
+    """A search that will be reranked.
+
+    fields: what is read, from whatever place. mapping: what the mapping alone tells.
+    """
 
     request: SearchRequest
     page: Page
@@ -32,6 +42,8 @@ class Plan:
     fields: IndexFields
     query: str | None
     additions: Additions
+    pipeline: Choice
+    mapping: IndexFields
     list_key: bytes | None = None
     """What this list is known by while its order is kept; None where it is not."""
     unknown: tuple[str, ...] = ()
@@ -64,11 +76,13 @@ class LeftAlone:
     """A search that goes through in the engine's order, and why.
 
     request: what must be sent in place of the client's own, for its page to fit the others.
+    failed: ranking was wanted, and cannot be done.
     """
 
     reason: str
     clamped: tuple[str, ...] = ()
     request: SearchRequest | None = None
+    failed: bool = False
 
 
 def list_signal_fields(ranking: RankingOptions) -> list[str]:
@@ -99,25 +113,43 @@ class Planner:
     Raises ConfigError when a plugin that the settings name is not there.
     """
 
-    def __init__(self, settings: Settings, catalog: FieldCatalog, ranker: Ranker) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: FieldCatalog,
+        ranker: Ranker,
+        pipelines: PipelineCatalog,
+    ) -> None:
         self._settings = settings
         self._catalog = catalog
+        self._pipelines = pipelines
         self._ranker = ranker
         self._signals, self._diversifier = load_extensions(settings)
 
     async def plan(
-        self, request: SearchRequest, index: bytes, may_expand: bool = False
+        self,
+        request: SearchRequest,
+        index: bytes,
+        may_expand: bool = False,
+        as_proxy: bool = True,
     ) -> Plan | LeftAlone:
         """Plan one search of a raw index expression (empty for all indices).
 
         may_expand: whether more candidates can be added. A page past the window is then no
-        obstacle, since what was added to the window changes all that follows. Raises RequestError
-        when the request's own block is wrong.
+        obstacle, since what was added to the window changes all that follows. as_proxy: as
+        FieldCatalog.find has it. Raises RequestError when the request's own block is wrong.
         """
         block = None if request.block is None else read_block(request.block)
-        if "pit" in request.body and not index:
+        # Those who may not borrow our credentials must learn nothing by them.
+        may_ask = as_proxy or bool(principal(request.headers))
+        if "pit" in request.body and not index and may_ask:
             index = await self._catalog.find_indices(request)
         index_settings = find_index_settings(index, self._settings.indices)
+        try:
+            pipeline = self._pipelines.choose(block, index_settings, self._settings.rerank)
+        except NoPipelineError:
+            return LeftAlone("no-pipeline", failed=True)
+        block = join_pipeline(block, pipeline)
         options = resolve_options(block, self._settings.rerank, index_settings)
         ranking = replace(options.ranking, signals=self._signals, diversifier=self._diversifier)
         options = replace(options, ranking=ranking)
@@ -142,7 +174,7 @@ class Planner:
             return LeftAlone(reason or "result-window", options.clamped)
         if "pit" in request.body and not index:
             return LeftAlone("pit", options.clamped)
-        found = await self._catalog.find(index, request.headers)
+        found = await self._catalog.find(index, request.headers, as_proxy)
         fields = replace(
             found,
             text=options.text_fields or found.text or read_query_fields(request),
@@ -162,9 +194,13 @@ class Planner:
             fields=fields,
             query=options.query_text or read_query_text(request),
             additions=choose_additions(request, fields.text, others, fields.code),
+            pipeline=pipeline,
+            mapping=found,
             list_key=None if options.explain else list_key(request, index, options),
             reach=limit,
-            unknown=await self._catalog.find_unknown(named, index, request.headers),
+            unknown=(
+                await self._catalog.find_unknown(named, index, request.headers) if may_ask else ()
+            ),
         )
 
     def _embedder_name(self) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from es_rerank import telemetry
+from es_rerank import telemetry, tracing
 from es_rerank.proxy.search import splice
 from es_rerank.proxy.search.batch import Seat
 from es_rerank.proxy.search.expand.fuse import Found, Fused, explain_ranks, fuse
@@ -98,7 +98,9 @@ class Reranker:
             raise UnusableAnswerError("refused")
         fused = fuse(taken, others, plan.window) if others else Fused(taken)
         taken = fused.answer
-        arranged = await self._arrange(plan, taken.hits[: plan.window], seat)
+        window = taken.hits[: plan.window]
+        arranged = await self._arrange(plan, window, seat)
+        tracing.record_stages(arranged.stages, {"es_rerank.candidates": len(window)})
         explanations: Mapping[int, Any] = {}
         if arranged.ranking is not None and plan.options.explain:
             explanations = explain_places(arranged.ranking, taken.hits)

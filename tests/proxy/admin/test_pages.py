@@ -37,7 +37,10 @@ def test_ready_asks_the_cluster_as_itself(stand: tuple[str, RawUpstream]) -> Non
 def test_ready_says_what_is_missing() -> None:
     with serve_app(proxy_settings("http://127.0.0.1:9")) as (proxy, _):
         status, _, body = ask(proxy, b"GET /_es_rerank/ready")
-    assert (status, json.loads(body)) == (503, {"ready": False, "model": True, "upstream": False})
+    state = json.loads(body)
+    (reason,) = state.pop("reasons")
+    assert (status, state) == (503, {"ready": False, "model": True, "upstream": False})
+    assert reason.startswith("upstream: http://127.0.0.1:9 cannot be reached")
 
 
 def test_metrics_are_prometheus_text(stand: tuple[str, RawUpstream]) -> None:
@@ -64,7 +67,10 @@ def test_compare_page_is_sealed_and_can_be_switched_off(stand: tuple[str, RawUps
         assert ask(proxy, b"GET /_es_rerank/compare")[0] == 404
 
 
-@pytest.mark.parametrize("page", [b"live", b"ready", b"metrics", b"info", b"compare", b"none"])
+@pytest.mark.parametrize(
+    "page",
+    [b"live", b"ready", b"metrics", b"info", b"compare", b"explain-plan", b"none"],
+)
 def test_head_has_no_body(stand: tuple[str, RawUpstream], page: bytes) -> None:
     status, head, body = ask(stand[0], b"HEAD /_es_rerank/" + page)
     assert (status, body) == (404 if page == b"none" else 200, b"")
@@ -77,6 +83,9 @@ def test_head_has_no_body(stand: tuple[str, RawUpstream], page: bytes) -> None:
         (b"POST /_es_rerank/live", 405),
         (b"GET /_es_rerank/", 404),
         (b"GET /_es_rerank/nothing", 404),
+        (b"GET /_es_rerank/info/more", 404),
+        (b"PUT /_es_rerank/pipeline", 405),
+        (b"POST /_es_rerank/pipeline/one", 405),
         (b"GET /%5fes_rerank/../_cat", 404),
     ],
 )

@@ -270,7 +270,7 @@ def test_a_model_that_cannot_be_loaded_keeps_the_engines_order() -> None:
     assert (status, mark) == (200, "fallback; reason=model-not-ready")
     assert engines(ids)
     assert ready == 503
-    assert "nonsense" in json.loads(state)["error"]
+    assert "nonsense" in json.loads(state)["reasons"][0]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])

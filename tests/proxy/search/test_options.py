@@ -26,6 +26,7 @@ FULL: dict[str, Any] = {
     "timeout_ms": 150,
     "explain": True,
     "expand": [],
+    "pipeline": "_none",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from es_rerank.config import Settings, load_settings
 from es_rerank.proxy.app import ProxyApp
-from es_rerank.proxy.server import listen, make_server, run_until_done
+from es_rerank.proxy.server import address_of, listen_all, make_server, run_until_done
 
 CHUNK = 65_536
 
@@ -149,10 +149,11 @@ def answer(
 @contextlib.contextmanager
 def serve_app(settings: Settings, ready: bool = True) -> Iterator[tuple[str, ProxyApp]]:
     """Serve the proxy as serve_in_thread does, and also where its model cannot be loaded."""
-    bound = listen("127.0.0.1", 0)
     app = ProxyApp(settings)
+    bound = listen_all(settings)
+    app.know_sockets(bound)
     server = make_server(app, settings)
-    thread = threading.Thread(target=lambda: run_until_done(server.serve(sockets=[bound])))
+    thread = threading.Thread(target=lambda: run_until_done(server.serve(sockets=bound)))
     thread.start()
     try:
         until = time.monotonic() + 60
@@ -160,12 +161,12 @@ def serve_app(settings: Settings, ready: bool = True) -> Iterator[tuple[str, Pro
             if time.monotonic() > until or not thread.is_alive():
                 raise AssertionError("the proxy did not start")
             time.sleep(0.005)
-        host, port = bound.getsockname()[:2]
-        yield f"http://{host}:{port}", app
+        yield address_of(bound[0], settings), app
     finally:
         server.should_exit = True
         thread.join(20)
-        bound.close()
+        for one in bound:
+            one.close()
 
 
 @contextlib.contextmanager
@@ -193,6 +194,7 @@ def proxy_settings(
         "proxy": {"port": 0},
         "model": {"kind": "remote", "url": model_url},
         "rerank": {"timeout_ms": 20_000},
+        "pipelines": {"poll_s": 0},  # so that the script sees what a test asks alone
     }
     for name, table in rest.items():
         tables[name] = {**tables.get(name, {}), **table}
