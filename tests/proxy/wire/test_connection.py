@@ -386,7 +386,11 @@ def test_the_end_cuts_what_outlasts_its_grace(loop: str) -> None:
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_resting_connections_make_room(loop: str) -> None:
     with serve(Echo(), Limits(connections=2), loop) as served, contextlib.ExitStack() as stack:
-        first, second, third = (stack.enter_context(served.connect()) for _ in range(3))
+        first, second = (stack.enter_context(served.connect()) for _ in range(2))
+        for rested in (first, second):  # taken in this order for sure
+            rested.sendall(b"GET /1 HTTP/1.1\r\nHost: p\r\n\r\n")
+            read_until(rested, b"GET /1 ")
+        third = stack.enter_context(served.connect())
         third.sendall(b"GET /3 HTTP/1.1\r\nHost: p\r\n\r\n")
         read_until(third, b"GET /3 ")
         assert first.recv(10) == b""
