@@ -44,6 +44,7 @@ KINDS: dict[KindName, Kind] = {
             "org.opensearch.index.reindex.ReindexPlugin",
             "org.opensearch.transport.Netty4Plugin",
             "org.opensearch.knn.plugin.KNNPlugin",
+            "org.opensearch.neuralsearch.plugin.NeuralSearch",
         ),
     ),
     "elasticsearch": Kind(

@@ -1,7 +1,7 @@
 """Vector searches on real engines: left alone by default, raised and reranked where allowed.
 
-`rrf`, `linear` and `hybrid` need modules that these engines lack; what is asked for then is in
-tests/proxy/search/test_vectors.py.
+`rrf` and `linear` need modules that this Elasticsearch lacks; what is asked for then is in
+tests/proxy/search/test_vectors.py. `hybrid` is in test_proxy_hybrid.py.
 """
 
 from __future__ import annotations

@@ -89,8 +89,9 @@ def find_ends(lifted: Mapping[str, Any], window: int) -> Iterator[int]:
             if isinstance(outer, dict) and kind in outer:
                 yield outer[kind]["rank_window_size"]
     query = lifted.get("query")
-    if isinstance(query, dict) and "hybrid" in query:
-        yield query["hybrid"].get("pagination_depth", window)
+    hybrid = query.get("hybrid") if isinstance(query, dict) else None
+    if hybrid is not None and "pagination_depth" not in hybrid:
+        yield window  # a larger `size` would be another depth, and another list
 
 
 def lift_sections(knn: Any, window: int) -> Any:

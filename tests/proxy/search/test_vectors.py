@@ -88,7 +88,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
                 }
             }
         },
-        100,
+        None,
     ),
     "hybrid without depth": (
         {"query": {"hybrid": {"queries": [{"match": {"t": "shoe"}}]}}},
