@@ -95,6 +95,11 @@ def install(provider: TracerProvider) -> None:
     _State.tracing = Tracing(provider)
 
 
+def is_on() -> bool:
+    """Whether spans are made."""
+    return _State.tracing is not None
+
+
 def remove() -> None:
     """Make no spans any more; the provider is left as it is."""
     _State.tracing = None

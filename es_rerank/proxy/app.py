@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
 from es_rerank import telemetry, tracing
 from es_rerank.config import Settings
@@ -25,6 +26,7 @@ from es_rerank.proxy.search.pipelines import PipelineCatalog
 from es_rerank.proxy.search.plan import Planner
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.template import TemplateHandler
+from es_rerank.proxy.shortcut import Shortcut
 from es_rerank.proxy.upstream import Upstream
 from es_rerank.proxy.wire.call import ClientGoneError
 
@@ -38,6 +40,12 @@ ASYNC_PATH = re.compile(INDEX + rb"(_async_search|_plugins/_asynchronous_search)
 ELSEWHERE = (
     "the admin routes have an address of their own ([admin] port), where nothing else is but "
     "searches; live and ready are on both"
+)
+# Decoded paths that something other than the relay answers, or may: what fits none goes the short
+# way. `_route` has the last word on these.
+NOT_RELAYED = re.compile(
+    rb"_m?search(?:/template)?/?$|_(?:async|asynchronous)_search/?$|^/_nodes(?:/|$)|^"
+    + PREFIX.encode()
 )
 log = telemetry.get_logger()
 
@@ -55,6 +63,8 @@ class ProxyApp:
         )
         self._traced = tracing.is_wanted(settings.telemetry.tracing)
         self._access = AccessLog(settings.telemetry)
+        self._watched = settings.telemetry.access_log
+        self.shortcut = Shortcut(self.upstream, self.is_relayed)
         # The port of the admin routes' own address, once its socket is known.
         self.admin_port: int | None = None
         catalog = FieldCatalog(self.upstream)
@@ -74,6 +84,15 @@ class ProxyApp:
     def know_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Learn which address is the admin routes' own: the second, where there are two."""
         self.admin_port = sockets[1].getsockname()[1] if len(sockets) > 1 else None
+
+    def is_relayed(self, path: bytes) -> bool:
+        """Whether a raw path is the relay's for sure, and nobody wants to be told of the request.
+
+        In doubt the answer is no, and `_route` finds out.
+        """
+        if self._watched or self.admin_port is not None or tracing.is_on():
+            return False
+        return NOT_RELAYED.search(unquote_to_bytes(path) if b"%" in path else path) is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

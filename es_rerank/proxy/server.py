@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import socket
@@ -73,7 +74,7 @@ def make_server(app: ProxyApp, settings: Settings) -> HttpServer:
         idle_s=proxy.idle_timeout_s,
         connections=proxy.connections or count_connections(settings.upstream.connections),
     )
-    return HttpServer(app, limits, ssl_context=make_listener_context(proxy))
+    return HttpServer(app, limits, shortcut=app.shortcut, ssl_context=make_listener_context(proxy))
 
 
 def count_connections(to_cluster: int) -> int:
@@ -106,6 +107,16 @@ def make_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+def calm_collector() -> None:
+    """Let the collector look less often, and never at what stays: it took a quarter of the relay.
+
+    A request leaves no cycles behind; what lives as long as it does is not garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: None) -> None:
     """Serve until a signal ends it; requests under way are finished.
 
@@ -113,6 +124,7 @@ def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: No
     """
     app = ProxyApp(settings)
     server = make_server(app, settings)
+    calm_collector()
     bound = listen_all(settings)
     on_listening(address_of(bound[0], settings))
     caught: list[int] = []

@@ -149,6 +149,10 @@ class Upstream:
         request = self._write(method, target, headers, body, repeatable)
         return self._begin(request, reader, held=False)
 
+    def begin(self, request: Request, reader: Reader) -> Exchange:
+        """As `send`, with a request that is written already."""
+        return self._begin(request, reader, held=False)
+
     def own_credentials(self) -> list[Header]:
         """The Authorization header of the proxy's own calls, empty when none are set."""
         if self._settings.api_key is not None:

@@ -7,7 +7,7 @@ from collections import deque
 from urllib.parse import unquote_to_bytes
 
 from es_rerank import telemetry
-from es_rerank.proxy.answer import Header, Message, Scope
+from es_rerank.proxy.answer import Message, Scope
 from es_rerank.proxy.wire.connection import Connection
 from es_rerank.proxy.wire.head import Head
 from es_rerank.proxy.wire.limits import HELD_BYTES
@@ -95,14 +95,14 @@ class Call:
 
     # The connection's word.
 
-    def on_body(self, data: bytes) -> None:
+    def on_request_body(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
         if self._size > HELD_BYTES:
             self._connection.pause()
         self._wake()
 
-    def on_body_end(self) -> None:
+    def on_request_end(self) -> None:
         self._whole = True
         self._wake()
 
@@ -129,7 +129,6 @@ def make_scope(connection: Connection, head: Head) -> Scope:
     path, _, query = head.target.partition(b"?")
     transport = connection.transport
     identity = connection.identity
-    headers: list[Header] = head.headers
     return {
         "type": "http",
         "asgi": ASGI,
@@ -141,7 +140,7 @@ def make_scope(connection: Connection, head: Head) -> Scope:
         "raw_target": head.target,
         "query_string": query,
         "root_path": "",
-        "headers": headers,
+        "headers": list(head.headers),
         "client": address(transport, "peername"),
         "server": address(transport, "sockname"),
         "extensions": {} if identity is None else {"tls": identity},

@@ -31,10 +31,10 @@ log = telemetry.get_logger()
 class Taker(Protocol):
     """Who answers one request. All calls come on the event loop."""
 
-    def on_body(self, data: bytes) -> None:
+    def on_request_body(self, data: bytes) -> None:
         """Bytes of the request's body."""
 
-    def on_body_end(self) -> None:
+    def on_request_end(self) -> None:
         """The request is whole."""
 
     def on_gone(self) -> None:
@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         "_reading",
         "_taker",
         "_unsent",
+        "_unwritten",
         "_waiting",
         "bodiless",
         "identity",
@@ -104,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._lingering = self._proceeding = self._waiting = False
         self._reading = self.writable = True
         self._unsent = 0
+        self._unwritten = b""  # an answer's head
         self._deadline = 0.0  # of the loop's clock; 0 is none
         self.bodiless = False
         self.identity: dict[str, object] | None = None
@@ -209,7 +211,7 @@ class Connection(asyncio.Protocol):
             self._body = LengthBody(head.length)
         self._taker = self._house.take(self, head)
         if self._body is None:
-            self._taker.on_body_end()
+            self._taker.on_request_end()
             return
         self._expect(self._limits.body_s)
         if self._buffer:
@@ -233,11 +235,11 @@ class Connection(asyncio.Protocol):
             self._refuse(error)
             return
         if data:
-            taker.on_body(data)
+            taker.on_request_body(data)
         if body.whole and self._taker is taker:
             self._body = None
             self._expect(None)
-            taker.on_body_end()
+            taker.on_request_end()
 
     def pause(self) -> None:
         """Read no more of the client until resume."""
@@ -300,7 +302,13 @@ class Connection(asyncio.Protocol):
             raise ValueError("a header of the answer holds a line break")
         self.bodiless = bodiless
         self._answering = True
-        self.transport.write(written + b"\r\n")
+        self._unwritten = written + b"\r\n"
+        self._loop.call_soon(self._write_head)  # unless a body comes at once, and takes it along
+
+    def _write_head(self) -> None:
+        head, self._unwritten = self._unwritten, b""
+        if head:
+            self.transport.write(head)
 
     def write(self, data: bytes) -> None:
         """Write bytes of an answer's body. Raises ValueError beyond the length that was told."""
@@ -313,15 +321,20 @@ class Connection(asyncio.Protocol):
                 raise ValueError("the answer is longer than its Content-Length")
         elif self._left == CHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        self.transport.write(data)
+        if self._unwritten:
+            self.transport.writelines((self._unwritten, data))
+            self._unwritten = b""
+        else:
+            self.transport.write(data)
 
     def end_answer(self) -> None:
         """The answer is whole. One that is not is cut, never ended as if it were."""
         if self._left > 0:
             self.cut()
             return
-        if self._left == CHUNKED:
-            self.transport.write(b"0\r\n\r\n")
+        if self._unwritten or self._left == CHUNKED:
+            self.transport.write(self._unwritten + (b"0\r\n\r\n" if self._left < 0 else b""))
+            self._unwritten = b""
         self._taker = self._head = None
         if not self._keep or self._body is not None:
             self._close()
@@ -332,19 +345,20 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the connection amid an answer, so that the client sees that it is not whole."""
+        self._write_head()
         if self._left == UNTIL_CLOSE and self._answering:
             reset_on_close(self.transport)
         self._drop()
         self.transport.abort()
 
-    def fail(self, status: int, kind: str, reason: str) -> None:
+    def fail(self, status: int, kind: str, reason: str, headers: Iterable[Header] = ()) -> None:
         """Answer with an error of our own, or cut the answer that was begun."""
         if self._answering:
             self.cut()
             return
-        body = json.dumps(shape_error(status, kind, reason)).encode()
+        body = json.dumps(shape_error(status, kind, reason), ensure_ascii=False).encode()
         length = (b"Content-Length", b"%d" % len(body))
-        self.start_answer(status, [(b"Content-Type", b"application/json"), length])
+        self.start_answer(status, [(b"Content-Type", b"application/json"), length, *headers])
         self.write(body)
         self.end_answer()
 
@@ -360,7 +374,7 @@ class Connection(asyncio.Protocol):
             self.cut()
             return
         if self._head is None:
-            self._head = Head(b"", b"", 1, [], b"", None, False, False, False)
+            self._head = Head(b"", b"", 1, (), b"", None, False, False, False)
             self.bodiless = False
         self._body = None
         self._answering = False

@@ -17,6 +17,8 @@ VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 METHODS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH"})
 LENGTH_DIGITS = 18
 NAMES_KNOWN = 2048
+FIELDS_KNOWN = 256
+FIELDS_BYTES = 2048
 
 # RFC 9110, 7.6.1: these belong to one connection and are not passed on; nor are those that speak
 # of the message's framing and its addressee, which are written anew.
@@ -59,7 +61,7 @@ class Head:
     method: bytes
     target: bytes
     minor: int
-    headers: list[Header]
+    headers: tuple[Header, ...]
     passed: bytes
     length: int | None
     chunked: bool
@@ -67,24 +69,68 @@ class Head:
     expects: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a head's header lines say, whatever its request line is."""
+
+    headers: tuple[Header, ...]
+    passed: bytes
+    length: int | None
+    chunked: bool
+    hosts: int
+    options: frozenset[bytes]
+    expects: bool
+
+
 _names: dict[bytes, tuple[bytes, int]] = {}
+_fields: dict[bytes, Fields] = {}
 
 
 def read_head(raw: bytes, limits: Limits) -> Head:
     """Read a head, from its first byte to the empty line. Raises RefusedError."""
-    lines = raw[:-4].split(b"\r\n")
-    if len(raw) - len(raw.translate(None, CONTROLS)) != 2 * len(lines) + 2:
-        raise RefusedError(400, "the head holds a control character or a bare line break")
-    if len(lines) - 1 > limits.headers:
+    stop = raw.find(b"\r\n")
+    method, target, minor = read_line(raw[:stop], limits)
+    lines = raw[stop + 2 : -2]
+    # A client's requests differ in little but their first line.
+    fields = _fields.get(lines)
+    if fields is None:
+        fields = read_fields(lines)
+        if len(lines) <= FIELDS_BYTES:
+            if len(_fields) >= FIELDS_KNOWN:
+                _fields.clear()
+            _fields[lines] = fields
+    if len(fields.headers) > limits.headers:
         raise RefusedError(431, f"the request has more than {limits.headers} header lines")
-    method, target, minor = read_line(lines[0], limits)
+    if minor == 0 and fields.chunked:
+        raise RefusedError(400, "Transfer-Encoding does not go with HTTP/1.0")
+    if fields.hosts > 1 or (fields.hosts == 0 and minor > 0):
+        raise RefusedError(400, "the request needs one Host header")
+    options = fields.options
+    return Head(
+        method,
+        target,
+        minor,
+        fields.headers,
+        fields.passed,
+        fields.length,
+        fields.chunked,
+        (minor > 0 or b"keep-alive" in options) and b"close" not in options,
+        fields.expects and minor > 0 and (fields.chunked or bool(fields.length)),
+    )
+
+
+def read_fields(raw: bytes) -> Fields:
+    """Read header lines, each with its line break. Raises RefusedError."""
+    lines = raw.split(b"\r\n")[:-1]
+    if len(raw) - len(raw.translate(None, CONTROLS)) != 2 * len(lines):
+        raise RefusedError(400, "the head holds a control character or a bare line break")
     headers: list[Header] = []
     passed: list[bytes] = []
     length: int | None = None
     chunked = expects = False
     hosts = 0
     options: set[bytes] = set()
-    for line in lines[1:]:
+    for line in lines:
         name, colon, value = line.partition(b":")
         known = _names.get(name) if colon else None
         lower, kind = known if known is not None else learn_name(line)
@@ -111,23 +157,19 @@ def read_head(raw: bytes, limits: Limits) -> Head:
         elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 raise RefusedError(417, "Expect can be 100-continue and nothing else")
-            expects = minor > 0  # RFC 9110, 10.1.1
-    if chunked and (length is not None or minor == 0):
-        raise RefusedError(400, "Transfer-Encoding goes with no Content-Length, nor with HTTP/1.0")
-    if hosts > 1 or (hosts == 0 and minor > 0):
-        raise RefusedError(400, "the request needs one Host header")
+            expects = True  # RFC 9110, 10.1.1
+    if chunked and length is not None:
+        raise RefusedError(400, "Transfer-Encoding and Content-Length do not go together")
     if options - OF_CONNECTION:
         passed = [line for line in passed if _lower_name(line) not in options]
-    return Head(
-        method,
-        target,
-        minor,
-        headers,
+    return Fields(
+        tuple(headers),
         b"\r\n".join([*passed, b""]) if passed else b"",
         length,
         chunked,
-        (b"keep-alive" in options or minor > 0) and b"close" not in options,
-        expects and (chunked or bool(length)),
+        hosts,
+        frozenset(options),
+        expects,
     )
 
 

@@ -1,0 +1,1 @@
+"""How long the proxy takes, and how much passes through it."""
