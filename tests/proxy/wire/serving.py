@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,11 +79,15 @@ class Served:
 
 @contextlib.contextmanager
 def serve(
-    app: Application, limits: Limits | None = None, loop: str = "uvloop", grace_s: float = 5.0
+    app: Application,
+    limits: Limits | None = None,
+    loop: str = "uvloop",
+    grace_s: float = 5.0,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> Iterator[Served]:
     """Serve an application."""
     bound = listen("127.0.0.1", 0)
-    server = HttpServer(app, limits, grace_s=grace_s)
+    server = HttpServer(app, limits, ssl_context=ssl_context, grace_s=grace_s)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
