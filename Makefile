@@ -39,5 +39,6 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Half an hour; SOAK_SECONDS=60 makes it shorter.
 soak: install
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -s

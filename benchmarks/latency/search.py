@@ -1,0 +1,202 @@
+"""How long a search takes through the proxy: window 100, page 10, beside the engine alone.
+
+    python -m benchmarks.latency.search [--json] [--rounds 3] [--url URL --indices PLAIN ENRICHED]
+
+The rival is the same search straight at the engine with `size` 100, which is what the proxy has to
+ask for. Every search carries a word that no product holds, another one each time, so that nothing
+is answered from what was kept, except the lists that were seen. All kinds are asked in turns, in
+another order for each query; the client and the proxy keep to a core each. What counts is the
+paired difference: proxy less engine, query by query.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
+from benchmarks.stack import proxy
+from es_rerank.demo import sample
+from es_rerank.demo.shops import Shop, load_sample
+from es_rerank.demo.stack import Stack, open_stack
+from es_rerank.errors import EsRerankError
+from es_rerank.evaluation.compare import bootstrap_interval
+
+WINDOW, PAGE = 100, 10
+COMMON = {"rank_window_size": WINDOW, "timeout_ms": 5000}
+BUDGET_MS = 3.0
+SEED = 20
+OFF = {"weights": {"relevance": 0, "first_stage": 1}}
+BY_ATTRIBUTES = {**OFF, "similarity": {"vector": 0, "attributes": 1}}
+INTERVAL = "ours, median of the paired differences, bootstrap 95 %"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to ask. block: of `ext.es_rerank`; None asks the engine itself."""
+
+    name: str
+    enriched: bool
+    size: int
+    block: Mapping[str, Any] | None = None
+    seen: bool = False
+
+
+KINDS = (
+    Kind("engine, plain, size 100", False, WINDOW),
+    Kind("engine, plain, size 10", False, PAGE),
+    Kind("engine, enriched, size 100", True, WINDOW),
+    Kind("engine, enriched, size 10", True, PAGE),
+    Kind("no model, plain", False, PAGE, BY_ATTRIBUTES),
+    Kind("no model, enriched", True, PAGE, OFF),
+    Kind("no model, no diversity, enriched", True, PAGE, {**OFF, "diversity": 0}),
+    Kind("default model, new query", True, PAGE, {}),
+    Kind("default model, list seen", True, PAGE, {}, seen=True),
+)
+GATED = ("no model, plain", "no model, enriched")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = parser(__doc__ or "")
+    options.add_argument("--rounds", type=int, default=3, help="times that each query is asked")
+    options.add_argument("--queries", type=int, default=100, help="how many of the shop's queries")
+    options.add_argument("--url", help="an OpenSearch that holds the shop already")
+    options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
+    chosen = options.parse_args(arguments)
+    shop = load_sample()
+    queries = [query.text for query in sample.load_queries()][: chosen.queries]
+    with TemporaryDirectory() as folder:
+        if chosen.url:
+            plain, enriched = chosen.indices or (f"{shop.name}-plain", shop.name)
+            running = Stack(chosen.url, "OpenSearch", plain, enriched, Path(folder))
+            opened: Any = nullcontext(running)
+        else:
+            opened = open_stack(shop, say)
+        with opened as stack, ExitStack() as started:
+            with on_core(1):
+                proxy_url = started.enter_context(proxy(stack))
+            with on_core(0):
+                times = measure(shop, stack, proxy_url, queries, chosen.rounds)
+    publish(make_rows(times), chosen, f"A search through the proxy, {stack.engine}")
+
+
+@contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """Keep this process, and those it starts meanwhile, to one core where there are several."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)
+    os.sched_setaffinity(0, {cores[number % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def measure(
+    shop: Shop, stack: Stack, proxy_url: str, queries: Sequence[str], rounds: int
+) -> dict[str, list[float]]:
+    """Milliseconds by kind, the same query at the same place of each list; one round warms up."""
+    rng = random.Random(SEED)
+    connections = {url: connect(url) for url in (stack.url, proxy_url)}
+    times: dict[str, list[float]] = defaultdict(list)
+    asked = 0
+    for number in range(-1, rounds):
+        say(f"Round {number + 1} of {rounds} ...")
+        for text in queries:
+            for kind in rng.sample(KINDS, len(KINDS)):
+                asked += 1
+                words = f"{text} {'zqseen' if kind.seen else f'zq{asked}'}"
+                url = stack.url if kind.block is None else proxy_url
+                index = stack.enriched if kind.enriched else stack.plain
+                body: dict[str, Any] = {"size": kind.size, "query": shop.query(words)}
+                if kind.block is not None:
+                    body["ext"] = {"es_rerank": {**COMMON, **kind.block}}
+                took_ms = ask(connections[url], f"/{index}/_search", body)
+                if number >= 0:
+                    times[kind.name].append(took_ms)
+    return times
+
+
+def connect(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    return http.client.HTTPConnection(parts.hostname or "", parts.port)
+
+
+def ask(connection: http.client.HTTPConnection, target: str, body: Any) -> float:
+    """Milliseconds until the whole answer is there. Raises EsRerankError when it is none."""
+    sent = json.dumps(body).encode()
+    began = time.perf_counter()
+    connection.request("POST", target, sent, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    received = answer.read()
+    took_ms = 1000 * (time.perf_counter() - began)
+    mark = answer.headers.get("X-Es-Rerank", "applied")
+    few = mark == "skipped; reason=few-hits"
+    if answer.status != 200 or not (mark.startswith("applied") or few):
+        raise EsRerankError(f"a search was answered {answer.status}, {mark}: {received[:300]!r}")
+    return took_ms
+
+
+def make_rows(times: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Each kind beside the engine's window: medians, and the median of the paired differences."""
+    rows = []
+    for kind in KINDS:
+        rival = f"engine, {'enriched' if kind.enriched else 'plain'}, size {WINDOW}"
+        if kind.name == rival:
+            continue
+        ours, theirs = np.array(times[kind.name]), np.array(times[rival])
+        common: dict[str, Any] = {"unit": "ms", "better": "lower", "n": len(ours)}
+        rows.append(
+            compare_row(
+                kind.name,
+                ours=float(np.median(ours)),
+                rival=rival,
+                theirs=float(np.median(theirs)),
+                spread=Spread(*quartiles(ours), "ours, the middle half of searches"),
+                **common,
+            )
+        )
+        if kind.block is None:
+            continue
+        added = ours - theirs
+        low, high = bootstrap_interval(added.tolist(), lambda drawn: np.median(drawn, axis=1))
+        rows.append(
+            compare_row(
+                f"{kind.name}: added",
+                ours=float(np.median(added)),
+                rival="the budget",
+                theirs=BUDGET_MS,
+                spread=Spread(low, high, INTERVAL),
+                gate=kind.name in GATED,
+                **common,
+            )
+        )
+    return rows
+
+
+def quartiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Between which the middle half lies."""
+    low, high = np.percentile(values, [25, 75])
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    run(main)

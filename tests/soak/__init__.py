@@ -1,0 +1,1 @@
+"""Long tests: random faults, mutated requests and answers, load; CONTRIBUTING.md has the rest."""
