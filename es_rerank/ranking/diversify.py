@@ -123,13 +123,14 @@ def build_kernel(
     )
 
 
-def number_values(values: Sequence[str | None]) -> list[int]:
+def number_values(values: Sequence[str | None]) -> NDArray[np.int32]:
     """Number equal values alike; every missing value gets a number of its own."""
-    numbers: dict[str, int] = {}
-    return [
-        -1 - i if value is None else numbers.setdefault(value, len(numbers))
-        for i, value in enumerate(values)
-    ]
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    coded = np.fromiter(map(numbers.__getitem__, values), np.int32, len(values))
+    if None in numbers:
+        missing = np.flatnonzero(coded == numbers[None])
+        coded[missing] = -1 - missing
+    return coded
 
 
 def greedy_map(
@@ -184,35 +185,34 @@ def choose(pull: NDArray[np.float64], kernel: Kernel, places: int) -> list[int]:
             )
             variance[start:stop] -= factors[k, start:stop] ** 2
 
-    def find_best() -> int:
-        if wide:
-            np.log(np.maximum(variance[:known], FLOOR), out=gain[:known])
-            gain[:known] += pull[:known]
-            gain[:known][variance[:known] <= FLOOR] = -np.inf
-        else:
-            np.multiply(variance[:known], bound[:known], out=gain[:known])
-        return int(gain[:known].argmax())
-
     known = min(CHUNK, n)
     look_at(0, known)
+    v, g, s = variance[:known], gain[:known], scratch[:known]
     while len(chosen) < places:
-        best = find_best()
-        if known < n and gain[best] <= bound[known]:
+        if wide:
+            np.log(np.maximum(v, FLOOR), out=g)
+            g += pull[:known]
+            g[v <= FLOOR] = -np.inf
+        else:
+            np.multiply(v, bound[:known], out=g)
+        best = int(g.argmax())
+        if known < n and g[best] <= bound[known]:
             start, known = known, min(known + CHUNK, n)
             look_at(start, known)
-        elif variance[best] > FLOOR:
+            v, g, s = variance[:known], gain[:known], scratch[:known]
+        elif (left := float(v[best])) > FLOOR:
             k = len(chosen)
-            scales.append(1.0 / math.sqrt(variance[best]))
+            scales.append(1.0 / math.sqrt(left))
             row = factors[k, :known]
-            np.dot(factors[:k, best], factors[:k, :known], out=scratch[:known])
-            np.subtract(similarity[best, :known], scratch[:known], out=row)
+            np.dot(factors[:k, best], factors[:k, :known], out=s)
+            np.subtract(similarity[best, :known], s, out=row)
             row *= scales[k]
-            np.multiply(row, row, out=scratch[:known])
-            variance[:known] -= scratch[:known]
-            variance[best] = -np.inf
+            np.multiply(row, row, out=s)
+            v -= s
+            v[best] = -np.inf
             chosen.append(best)
-        elif gain[best] > -np.inf:
-            variance[:known][variance[:known] <= FLOOR] = -np.inf  # repetitions, for good
+        elif g[best] > -np.inf:
+            v[v <= FLOOR] = -np.inf  # repetitions, for good
         else:
             break
     return chosen

@@ -23,16 +23,17 @@ class Page:
 def read_page(request: SearchRequest) -> Page | None:
     """The page asked for; parameters win over the body, as in the engine.
 
-    None when it is no page: the cluster shall say what is wrong with it.
+    None when it is no page, or the body's is none: the cluster shall say what is wrong with it.
     """
     found = {}
     for name, default in (("from", 0), ("size", DEFAULT_SIZE)):
-        value: Any = request.parameter(name)
-        if value is None:
-            value = request.value(name) if name in request.body else default
-        if isinstance(value, bool) or not WHOLE_NUMBER.fullmatch(str(value)):
-            return None
-        found[name] = int(value)
+        given: list[Any] = [request.value(name)] if name in request.body else []
+        if (parameter := request.parameter(name)) is not None:
+            given.append(parameter)
+        for value in given:
+            if isinstance(value, bool) or not WHOLE_NUMBER.fullmatch(str(value)):
+                return None
+        found[name] = int(given[-1]) if given else default
     return Page(found["from"], found["size"])
 
 

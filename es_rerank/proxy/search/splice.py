@@ -17,6 +17,7 @@ from es_rerank.proxy.search.additions import Additions
 
 RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 WHITE = b" \t\r\n"
 FIELD_MEMBERS = ("fields", "ignored_field_values")
 """A hit's members that show fields: their values, and those that were not indexed."""
@@ -55,7 +56,7 @@ def read_answer(body: bytes) -> SearchAnswer:
         hits = ANSWER.decode(body).hits.hits
         whole = RAW_OBJECT.decode(cut_hits(body, hits))
         hits_object = RAW_OBJECT.decode(whole["hits"])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise AnswerError(str(error)) from None
     return SearchAnswer(whole, hits_object, hits)
 
@@ -109,7 +110,7 @@ def place_hits(
         position = final[place]
         hit = dict(answer.hits[position])
         if "_score" in hit and position != place:
-            hit["_score"] = answer.hits[place]["_score"]
+            hit["_score"] = answer.hits[place].get("_score", hit["_score"])
         for name in FIELD_MEMBERS:
             if added and name in hit:
                 drop_fields(hit, name, added)
@@ -127,8 +128,14 @@ def place_hits(
 
 
 def drop_fields(hit: dict[str, msgspec.Raw], name: str, added: set[str]) -> None:
-    """Take the added paths out of a hit's member, and it too where nothing else is left in it."""
-    left = drop_paths(RAW_OBJECT.decode(hit[name]), added)
+    """Take the added paths out of a hit's member, and it too where nothing else is left in it.
+
+    What cannot be read as an object of lists stays as it is.
+    """
+    try:
+        left = drop_paths(RAW_OBJECT.decode(hit[name]), added)
+    except UNREADABLE:
+        return
     if left:
         hit[name] = msgspec.Raw(msgspec.json.encode(left))
     else:
@@ -165,8 +172,9 @@ def write_answer(answer: SearchAnswer, page: Sequence[bytes], added_ms: int, pre
     hits_object = dict(answer.hits_object)
     hits_object["hits"] = msgspec.Raw(b"[" + b",".join(page) + b"]")
     body = dict(answer.body)
-    if "took" in body and added_ms:
-        body["took"] = msgspec.Raw(str(int(bytes(body["took"])) + added_ms).encode())
+    took = bytes(body.get("took", b""))
+    if added_ms and took.isdigit():
+        body["took"] = msgspec.Raw(str(int(took) + added_ms).encode())
     body["hits"] = msgspec.Raw(msgspec.json.encode(hits_object))
     written = msgspec.json.encode(body)
     return msgspec.json.format(written, indent=2) + b"\n" if pretty else written

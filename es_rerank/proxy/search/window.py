@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeVar
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar, overload
 
 import msgspec
 import numpy as np
@@ -50,21 +50,13 @@ def gather(
     names = dict.fromkeys([*fields.attributes, *capped])
     others = [*names, *valued, *([fields.price] if fields.price is not None else [])]
     code = fields.code if dimensions else None
-    texts: list[str | None]
+    shown = read_shown(hits, others, code)
     vectors = present = None
-    if code is None or every_text:
-        shown = read_shown(hits, [*others, *fields.text], code)
-        texts = shown.texts(fields.text)
-    else:
-        shown = read_shown(hits, others, code)
-        texts = [None] * len(hits)
+    unread: Sequence[int] = range(len(hits))
     if code is not None:
         vectors, present = decode_codes(shown.codes, dimensions)
-        if not every_text and not present.all():
-            missing = np.flatnonzero(~present).tolist()
-            bare = read_shown([hits[i] for i in missing], fields.text)
-            for i, text in zip(missing, bare.texts(fields.text), strict=True):
-                texts[i] = text
+        if not every_text:
+            unread = np.flatnonzero(~present).tolist()
     attributes = {name: shown.read(name, fold, join_attribute) for name in names}
     if fields.price is not None:
         attributes["price band"] = band_prices(
@@ -72,12 +64,46 @@ def gather(
         )
     return Candidates(
         first_stage=read_scores(hits),
-        texts=texts,
+        texts=Texts(hits, fields.text, unread),
         vectors=vectors,
         has_vector=present,
         attributes=attributes,
         values={path: shown.values(path) for path in valued},
     )
+
+
+class Texts(Sequence[str | None]):
+    """The hits' texts, read when somebody wants the first: often nobody does.
+
+    wanted: positions of the hits whose text may be wanted; the others show None.
+    """
+
+    def __init__(self, hits: Sequence[Hit], paths: Sequence[str], wanted: Sequence[int]) -> None:
+        self._hits, self._paths, self._wanted = hits, paths, wanted
+
+    @cached_property
+    def _texts(self) -> list[str | None]:
+        texts: list[str | None] = [None] * len(self._hits)
+        if self._wanted:
+            shown = read_shown([self._hits[i] for i in self._wanted], self._paths)
+            for i, text in zip(self._wanted, shown.texts(self._paths), strict=True):
+                texts[i] = text
+        return texts
+
+    @overload
+    def __getitem__(self, place: int) -> str | None: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str | None]: ...
+
+    def __getitem__(self, place: int | slice) -> str | Sequence[str | None] | None:
+        return self._texts[place]
+
+    def __iter__(self) -> Iterator[str | None]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._hits)
 
 
 @dataclass(frozen=True)

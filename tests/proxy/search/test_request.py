@@ -232,6 +232,7 @@ def test_source_parameter() -> None:
         ('{"size":"12"}', b"", Page(0, 12)),
         ('{"size":0}', b"", Page(0, 0)),
         ('{"size":-1}', b"", None),
+        ('{"size":"x"}', b"size=5", None),
         ('{"size":1.5}', b"", None),
         ('{"size":true}', b"", None),
         ('{"size":null}', b"", None),

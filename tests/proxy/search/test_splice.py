@@ -179,3 +179,19 @@ def test_hits_with_odd_ends_are_read_all_the_same(body: bytes) -> None:
     page = place_hits(answer, [], 0, 10, NONE, {})
     assert [json.loads(hit) for hit in page] == whole["hits"]["hits"]
     assert json.loads(write_answer(answer, page, 0, False)) == whole
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"took":"long","hits":{"hits":[{"_score":2.0},{"a":1},{"_score":null}]}}',
+        b'{"took":1.5,"hits":{"hits":[{"fields":null},{"fields":{"n":{"x":1}}},{"fields":[]}]}}',
+    ],
+)
+def test_odd_members_stay_as_they_are(answer: bytes) -> None:
+    taken = read_answer(answer)
+    page = place_hits(taken, [2, 1, 0], 0, 3, Additions(("n.x",)), {})
+    written = json.loads(write_answer(taken, page, 5, False))
+    whole = json.loads(answer)
+    assert written["took"] == whole["took"]
+    assert sorted(map(str, written["hits"]["hits"])) == sorted(map(str, whole["hits"]["hits"]))
