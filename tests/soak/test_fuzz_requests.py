@@ -157,10 +157,8 @@ def json_sent(request: SearchRequest, query: bytes, headers: list[Header], body:
     """The JSON that the client sent, wherever and however."""
     if any(k == b"content-encoding" and v.lower() == b"gzip" for k, v in headers):
         return gzip.decompress(body)
-    if not body and b"source=" in query:
-        pairs = parse_qs(query.decode("utf-8", "replace"), keep_blank_values=True)
-        return pairs["source"][-1].encode()
-    return body
+    pairs = parse_qs(query.decode("utf-8", "replace"), keep_blank_values=True)
+    return pairs["source"][-1].encode() if not body and "source" in pairs else body
 
 
 @pytest.mark.live
