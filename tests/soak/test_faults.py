@@ -78,8 +78,9 @@ class Shopper:
         while len(found) < HITS:
             size = self._random.randint(1, 25)
             start = len(found)
-            if start and self._random.random() < 0.1:  # back to a page that was shown
-                start = self._random.randrange(start)
+            if start > 1 and self._random.random() < 0.1:
+                # Back to what was shown; not to the first page, which ranks a fallen list anew.
+                start = self._random.randrange(1, start)
                 size = min(size, len(found) - start)
             page = await self._read_page(words, start, size)
             if time.monotonic() > whole_until:
