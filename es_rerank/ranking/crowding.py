@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from es_rerank.ranking.diversify import number_values
 
 
 @dataclass(frozen=True)
@@ -28,32 +29,53 @@ def demote(
     end there; when all that is left break one, the first of them. A missing value is never capped.
     Returns a permutation of `order`.
     """
-    active = [(cap, attributes[cap.field]) for cap in caps if cap.field in attributes]
+    active = [
+        Count(cap, number_values([values[int(i)] for i in order]))
+        for cap in caps
+        if (values := attributes.get(cap.field)) is not None
+    ]
     if not active:
         return order
-    kinds = {int(i): tuple(values[i] for _, values in active) for i in order}
-    waiting = list(kinds)
+    n = len(order)
+    free = np.ones(n, dtype=np.bool_)
     placed: list[int] = []
-    recent: list[Counter[str | None]] = [Counter() for _ in active]  # over the last per - 1 places
+    for _ in range(n):
+        fitting = free
+        for count in active:
+            if count.full:
+                fitting = fitting & count.open[count.codes]
+        place = int(fitting.argmax())
+        if not fitting[place]:
+            place = int(free.argmax())
+        free[place] = False
+        placed.append(place)
+        for count in active:
+            count.add(count.codes[place], 1)
+            if len(placed) >= count.cap.per:
+                count.add(count.codes[placed[-count.cap.per]], -1)
+    return order[placed]
 
-    def fits(kind: tuple[str | None, ...]) -> bool:
-        return all(
-            value is None or counts[value] < cap.max_count
-            for value, counts, (cap, _) in zip(kind, recent, active, strict=True)
-        )
 
-    while waiting:
-        refused: set[tuple[str | None, ...]] = set()  # many candidates are of one kind: ask once
-        place = 0
-        for k, i in enumerate(waiting):
-            if kinds[i] not in refused:
-                if fits(kinds[i]):
-                    place = k
-                    break
-                refused.add(kinds[i])
-        placed.append(waiting.pop(place))
-        for counts, (cap, values) in zip(recent, active, strict=True):
-            counts[values[placed[-1]]] += 1
-            if len(placed) >= cap.per:
-                counts[values[placed[-cap.per]]] -= 1
-    return np.array(placed, dtype=np.int64)
+class Count:
+    """How often each value stands among the last places that a cap looks at.
+
+    codes: (n,) a number per value, below 0 where it is missing. open: which values may come next,
+    by their number; the last is the missing one's, and is always open. full: how many may not.
+    """
+
+    def __init__(self, cap: Cap, codes: NDArray[np.int32]) -> None:
+        self.cap = cap
+        self.codes = np.maximum(codes, -1)
+        self.open = np.ones(len(codes) + 1, dtype=np.bool_)
+        self.full = 0
+        self._counts = [0] * (len(codes) + 1)
+
+    def add(self, code: int, change: int) -> None:
+        """A value has come to the places looked at, or gone from them."""
+        if code < 0:
+            return
+        self._counts[code] += change
+        opened = self._counts[code] < self.cap.max_count
+        if opened != self.open[code]:
+            self.open[code] = opened
+            self.full += -1 if opened else 1
