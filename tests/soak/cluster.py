@@ -183,7 +183,8 @@ class Faulty:
                 await asyncio.sleep(20)
             return False
         await write(writer, 200, whole_body)
-        self._log.write(f"{opaque}\n")
+        if kind != "unreadable":  # then the client's own is sent, and that may find nobody
+            self._log.write(f"{opaque}\n")
         return True
 
 
