@@ -224,7 +224,9 @@ class MsearchHandler:
         except UnusableAnswerError as error:
             turn.outcome, turn.reason = "again", str(error)
         else:
-            turn.response, turn.outcome, turn.reason = done.body, done.outcome, done.reason
+            notes = [done.reason, "unknown-field" if plan.unknown else None]
+            turn.response, turn.outcome = done.body, done.outcome
+            turn.reason = ",".join(filter(None, notes)) or None
             turn.stages = dict(done.stages)
         finally:
             seat.leave()
