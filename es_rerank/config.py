@@ -135,6 +135,15 @@ class ProxySettings(Section):
         50_000_000, ge=1024, description="A larger search answer passes through unranked."
     )
     compare: bool = Field(True, description="Serve the compare page.")
+    workers: int = Field(
+        1,
+        ge=1,
+        description="Processes that serve; several share one scorer process where the model is "
+        "local.",
+    )
+    drain_s: float = Field(
+        30.0, ge=0, description="Seconds that requests under way have left when the proxy ends."
+    )
     tls_cert: Path | None = Field(
         None, description="PEM file of the proxy's certificate and its chain; with it, TLS alone."
     )
@@ -216,6 +225,19 @@ class DiversifySettings(Section):
     )
 
 
+class BreakerSettings(Section):
+    failures: int = Field(
+        5,
+        ge=0,
+        description="So many failures of the model, at least half of the searches in the window, "
+        "and searches go without it for a while; 0 never.",
+    )
+    window_s: float = Field(10.0, gt=0, description="Seconds that are looked back at.")
+    open_s: float = Field(
+        5.0, gt=0, description="Seconds until the model is tried again; doubled while it fails."
+    )
+
+
 class RerankSettings(Section):
     enabled: bool = Field(True, description="Rerank searches; off, everything passes through.")
     pipeline: str | None = Field(
@@ -254,6 +276,12 @@ class RerankSettings(Section):
     max_batch: int = Field(
         100, ge=1, description="Searches of one _msearch that are ranked; more are left alone."
     )
+    stuck_s: float = Field(
+        10.0,
+        gt=0,
+        description="A model that is over a search's time by so many seconds is taken for stuck "
+        "and started anew.",
+    )
     relevance_weight: float = Field(0.5, ge=0, description="Weight of the model's score.")
     first_stage_weight: float = Field(0.5, ge=0, description="Weight of the engine's score.")
     text_fields: tuple[str, ...] = Field(
@@ -273,6 +301,7 @@ class RerankSettings(Section):
         (), description="What a request may ask for as well, by its own `expand`."
     )
     diversify: DiversifySettings = Field(default_factory=DiversifySettings)
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
 
     _read_expand = field_validator("expand", "expand_on_request", mode="before")(read_expansions)
 
@@ -304,10 +333,10 @@ class IndexSettings(Section):
 
 
 class ModelSettings(Section):
-    kind: Literal["bi-encoder", "cross-encoder", "remote", "plugin"] = Field(
+    kind: Literal["bi-encoder", "cross-encoder", "remote", "lexical", "plugin"] = Field(
         "bi-encoder",
-        description="What scores: vectors, a cross-encoder, a /rerank server, or the plugin that "
-        "model.name names.",
+        description="What scores: vectors, a cross-encoder, a /rerank server, words in common "
+        "without a model, or the plugin that model.name names.",
     )
     name: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the model.")
     url: str | None = Field(None, description="Address of the /rerank server of kind remote.")

@@ -6,7 +6,8 @@ import logging
 import sys
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from es_rerank import __version__
 
@@ -92,7 +93,10 @@ UPSTREAM_REACHABLE = Gauge(
     multiprocess_mode="livemin",
 )
 WAITING = Gauge(
-    "es_rerank_score_queue_depth", "Searches waiting for or in the model.", registry=METRICS
+    "es_rerank_score_queue_depth",
+    "Searches waiting for or in the model.",
+    registry=METRICS,
+    multiprocess_mode="livesum",
 )
 UPSTREAM_REPEATS = Counter(
     "es_rerank_upstream_repeats",
@@ -101,14 +105,58 @@ UPSTREAM_REPEATS = Counter(
     registry=METRICS,
 )
 UPSTREAM_NODES = Gauge(
-    "es_rerank_upstream_nodes", "Nodes of the cluster, by state.", ["state"], registry=METRICS
+    "es_rerank_upstream_nodes",
+    "Nodes of the cluster, by state.",
+    ["state"],
+    registry=METRICS,
+    multiprocess_mode="livemin",
 )
-INFLIGHT = Gauge("es_rerank_inflight_requests", "Requests being answered.", registry=METRICS)
+BREAKER = Gauge(
+    "es_rerank_breaker_state",
+    "Workers whose circuit breaker is in that state: closed, half-open or open.",
+    ["state"],
+    registry=METRICS,
+    multiprocess_mode="livesum",
+)
+RESTARTS = Counter(
+    "es_rerank_restarts",
+    "What was stuck or had died and was started again: thread, scorer, worker.",
+    ["part"],
+    registry=METRICS,
+)
+INFLIGHT = Gauge(
+    "es_rerank_inflight_requests",
+    "Requests being answered.",
+    registry=METRICS,
+    multiprocess_mode="livesum",
+)
 MODEL_INFO = Gauge(
-    "es_rerank_model_info", "The model in use.", ["model", "kind", "device"], registry=METRICS
+    "es_rerank_model_info",
+    "The model in use.",
+    ["model", "kind", "device"],
+    registry=METRICS,
+    multiprocess_mode="livemax",
 )
-BUILD_INFO = Gauge("es_rerank_build_info", "The version that runs.", ["version"], registry=METRICS)
+BUILD_INFO = Gauge(
+    "es_rerank_build_info",
+    "The version that runs.",
+    ["version"],
+    registry=METRICS,
+    multiprocess_mode="livemax",
+)
 BUILD_INFO.labels(__version__).set(1)
+
+
+def write_metrics() -> bytes:
+    """The metrics in Prometheus' text form, those of all workers added up.
+
+    Several processes keep them in the folder that PROMETHEUS_MULTIPROC_DIR names.
+    """
+    if not values.ValueClass._multiprocess:
+        return generate_latest(METRICS)
+    everywhere = CollectorRegistry()
+    MultiProcessCollector(everywhere)  # type: ignore[no-untyped-call]
+    return generate_latest(everywhere)
 
 
 def configure_logging(level: str = "info", form: str = "auto") -> None:

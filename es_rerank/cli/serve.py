@@ -11,24 +11,42 @@ from es_rerank.config import load_settings
 @click.option("--upstream", help="Address of the cluster, such as http://localhost:9200.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that serve; several share one scorer where the model is local.",
+)
 @click.pass_context
-def command(ctx: click.Context, upstream: str | None, host: str | None, port: int | None) -> None:
+def command(
+    ctx: click.Context,
+    upstream: str | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+) -> None:
     """Stand between clients and the cluster: searches come back reranked and diversified.
 
     Example: es-rerank serve --upstream http://localhost:9200
+
+    SIGTERM and SIGINT end it once the requests under way are answered, a second one at once; SIGHUP
+    reads the configuration anew.
     """
+    from es_rerank.proxy.process.life import leave
     from es_rerank.proxy.server import serve
     from es_rerank.telemetry import configure_logging, get_logger
 
-    settings = load_settings(
-        ctx.obj["config_file"],
-        {"upstream": {"url": upstream}, "proxy": {"host": host, "port": port}},
-    )
-    level = "debug" if ctx.obj["verbose"] else settings.telemetry.log_level
-    configure_logging("error" if ctx.obj["quiet"] else level, settings.telemetry.log_format)
+    flags = {
+        "upstream": {"url": upstream},
+        "proxy": {"host": host, "port": port, "workers": workers},
+    }
+    config_file = ctx.obj["config_file"]
+    settings = load_settings(config_file, flags)
+    level = "error" if ctx.obj["quiet"] else "debug" if ctx.obj["verbose"] else None
+    configure_logging(level or settings.telemetry.log_level, settings.telemetry.log_format)
 
     def tell(address: str) -> None:
         compare = f"{address}/_es_rerank/compare"
         get_logger().info("es-rerank listens", address=address, compare=compare)
 
-    serve(settings, tell)
+    serve(settings, tell, lambda: load_settings(config_file, flags), level)
+    leave(0)

@@ -7,11 +7,12 @@ import re
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from es_rerank import telemetry, tracing
 from es_rerank.config import Settings
-from es_rerank.errors import EsRerankError
+from es_rerank.errors import ConfigError, EsRerankError
 from es_rerank.proxy.access import AccessLog, Record
 from es_rerank.proxy.admin.door import OPEN_PAGES
 from es_rerank.proxy.admin.pages import PREFIX, AdminPages
@@ -53,33 +54,20 @@ log = telemetry.get_logger()
 class ProxyApp:
     """One proxy in front of one cluster."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, scorer: Path | None = None) -> None:
         self.settings = settings
         self.upstream = Upstream(settings.upstream)
         self._rewrites_nodes = settings.upstream.rewrite_nodes
-        self.ranker = Ranker(settings.model, settings.rerank.max_waiting, settings.plugins)
         self.pipelines = PipelineCatalog(
             self.upstream, settings.pipelines.index, settings.pipelines.poll_s
         )
         self._traced = tracing.is_wanted(settings.telemetry.tracing)
-        self._access = AccessLog(settings.telemetry)
-        self._watched = settings.telemetry.access_log
         self.shortcut = Shortcut(self.upstream, self.is_relayed)
         # The port of the admin routes' own address, once its socket is known.
         self.admin_port: int | None = None
-        catalog = FieldCatalog(self.upstream)
-        planner = Planner(settings, catalog, self.ranker, self.pipelines)
-        self._search = SearchHandler(settings, self.upstream, planner, self.ranker)
-        self._msearch = MsearchHandler(
-            settings, self.upstream, self._search.planner, self._search.reranker, self.ranker
-        )
-        self._template = TemplateHandler(settings, self.upstream, self._search, self._msearch)
-        self._async = AsyncHandler(
-            settings, self.upstream, self._search.planner, self._search.reranker
-        )
-        self._admin = AdminPages(
-            settings, self.upstream, catalog, self.ranker, planner, self.pipelines
-        )
+        self._catalog = FieldCatalog(self.upstream)
+        self._reloading = asyncio.Lock()
+        self._go_by(settings, Ranker(settings.model, settings.rerank, settings.plugins, scorer))
 
     def know_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Learn which address is the admin routes' own: the second, where there are two."""
@@ -93,6 +81,51 @@ class ProxyApp:
         if self._watched or self.admin_port is not None or tracing.is_on():
             return False
         return NOT_RELAYED.search(unquote_to_bytes(path) if b"%" in path else path) is None
+
+    def _go_by(self, settings: Settings, ranker: Ranker) -> None:
+        """Answer what comes from now on by these settings. Raises ConfigError, changing nothing."""
+        planner = Planner(settings, self._catalog, ranker, self.pipelines)
+        search = SearchHandler(settings, self.upstream, planner, ranker)
+        msearch = MsearchHandler(settings, self.upstream, planner, search.reranker, ranker)
+        self._template = TemplateHandler(settings, self.upstream, search, msearch)
+        self._async = AsyncHandler(settings, self.upstream, planner, search.reranker)
+        self._admin = AdminPages(
+            settings, self.upstream, self._catalog, ranker, planner, self.pipelines
+        )
+        self._search, self._msearch = search, msearch
+        self._access = AccessLog(settings.telemetry)
+        self._watched = settings.telemetry.access_log
+        self.settings, self.ranker = settings, ranker
+
+    async def reload(self, settings: Settings, scorer: Path | None = None) -> None:
+        """Go by other settings without dropping a request; a new model takes over once loaded.
+
+        What cannot be done is logged, and stays as it was.
+        """
+        async with self._reloading:
+            old = self.ranker
+            ranker = old
+            if settings.model != self.settings.model or scorer != old.socket or not old.ready:
+                ranker = Ranker(settings.model, settings.rerank, settings.plugins, scorer)
+                await self._load(ranker)
+                if old.ready and not ranker.ready:
+                    log.error("the model in use stays", model=old.model)
+                    ranker.close()
+                    ranker = old
+                    settings = settings.model_copy(update={"model": self.settings.model})
+            try:
+                self._go_by(settings, ranker)
+            except ConfigError as error:
+                log.error("the configuration is wrong: the one in use stays", error=str(error))
+                if ranker is not old:
+                    ranker.close()
+                return
+            ranker.change(settings.rerank)
+            if ranker is not old:
+                # Searches under way still ask it, for as long as one may take.
+                rest_s = settings.rerank.max_timeout_ms / 1000
+                asyncio.get_running_loop().call_later(rest_s, old.close)
+            log.info("the configuration was read again")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -109,7 +142,7 @@ class ProxyApp:
         """
         await receive()
         await self.upstream.open()
-        loading = asyncio.create_task(self._load())
+        loading = asyncio.create_task(self._load(self.ranker))
         polling = asyncio.create_task(self.pipelines.keep_fresh())
         spans = tracing.start() if self._traced else None
         await send({"type": "lifespan.startup.complete"})
@@ -122,19 +155,17 @@ class ProxyApp:
             await tracing.stop(spans)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _load(self) -> None:
+    async def _load(self, ranker: Ranker) -> None:
         try:
-            await self.ranker.load()
+            await ranker.load()
             telemetry.MODEL_READY.set(1)
-            log.info("model ready", model=self.ranker.model)
+            log.info("model ready", model=ranker.model)
         except EsRerankError as error:
-            self.ranker.error = str(error)
-            log.error(
-                "the model cannot be loaded: searches keep the engine's order", error=str(error)
-            )
+            ranker.error = str(error)
+            log.error("the model cannot be loaded", error=ranker.error)
         except Exception as error:
-            self.ranker.error = f"the model cannot be loaded: {type(error).__name__}: {error}"
-            log.error("searches keep the engine's order", error=self.ranker.error, exc_info=error)
+            ranker.error = f"the model cannot be loaded: {type(error).__name__}: {error}"
+            log.error("the model cannot be loaded", error=ranker.error, exc_info=error)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()

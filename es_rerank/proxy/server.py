@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import resource
-import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -74,7 +73,13 @@ def make_server(app: ProxyApp, settings: Settings) -> HttpServer:
         idle_s=proxy.idle_timeout_s,
         connections=proxy.connections or count_connections(settings.upstream.connections),
     )
-    return HttpServer(app, limits, shortcut=app.shortcut, ssl_context=make_listener_context(proxy))
+    return HttpServer(
+        app,
+        limits,
+        shortcut=app.shortcut,
+        ssl_context=make_listener_context(proxy),
+        grace_s=proxy.drain_s,
+    )
 
 
 def count_connections(to_cluster: int) -> int:
@@ -117,32 +122,28 @@ def calm_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def serve(settings: Settings, on_listening: Callable[[str], None] = lambda _: None) -> None:
+def serve(
+    settings: Settings,
+    on_listening: Callable[[str], None] = lambda _: None,
+    reread: Callable[[], Settings] | None = None,
+    log_level: str | None = None,
+) -> None:
     """Serve until a signal ends it; requests under way are finished.
 
-    `on_listening` is told the address once it is taken. Raises ConfigError.
+    `on_listening` is told the address once it is taken. reread: reads the settings anew, as SIGHUP
+    asks for. log_level: that of a flag, which goes before the settings'. Raises ConfigError.
     """
-    app = ProxyApp(settings)
-    server = make_server(app, settings)
-    calm_collector()
+    from es_rerank.proxy.process.foreground import serve_here
+    from es_rerank.proxy.process.supervisor import supervise
+
+    make_listener_context(settings.proxy)  # what is wrong with a certificate is told here and now
+    app = ProxyApp(settings) if settings.proxy.workers == 1 else None
     bound = listen_all(settings)
     on_listening(address_of(bound[0], settings))
-    caught: list[int] = []
-
-    def end(number: int, frame: object) -> None:
-        caught.append(number)
-        if server.should_exit:
-            server.grace_s = 0.0  # asked twice
-        server.should_exit = True
-
-    before = {n: signal.signal(n, end) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        run_until_done(server.serve(sockets=bound))
-    finally:
-        for caught_by_us, handler in before.items():
-            signal.signal(caught_by_us, handler)
-    for number in caught[:1]:
-        signal.raise_signal(number)
+    if app is None:
+        supervise(settings, bound, reread, log_level)
+    else:
+        run_until_done(serve_here(app, bound, reread, log_level))
 
 
 @contextlib.contextmanager

@@ -77,20 +77,43 @@ def score_all(
 ) -> list[Scores | Exception]:
     """Score each query's candidates: together where the scorer can, else one after the other.
 
-    What fails for all of them at once is every query's error.
+    What fails for all of them at once is every query's error. Scores that are none, by
+    `check_scores`, are an error too.
     """
+    together: list[Scores | Exception] | None = None
     try:
         if isinstance(scorer, BatchScorer):
-            return scorer.score_all(queries, candidates)
+            together = scorer.score_all(queries, candidates)
     except Exception as error:
         return [error] * len(queries)
     scores: list[Scores | Exception] = []
-    for query, own in zip(queries, candidates, strict=True):
+    for i, (query, own) in enumerate(zip(queries, candidates, strict=True)):
         try:
-            scores.append(scorer.score(query, own))
+            found = scorer.score(query, own) if together is None else together[i]
+            scores.append(found if isinstance(found, Exception) else check_scores(found, own))
         except Exception as error:
             scores.append(error)
     return scores
+
+
+class ScoreError(Exception):
+    """A scorer returned what are no scores."""
+
+
+def check_scores(scores: Scores, candidates: Candidates) -> Scores:
+    """Return (n,) float64 as a scorer must give them.
+
+    Raises ScoreError for another shape, for infinite scores, and where not one candidate was scored
+    although there are texts: NaN says that a candidate cannot be scored, not that a model is ill.
+    """
+    found = np.asarray(scores, np.float64)
+    if found.shape != (len(candidates),):
+        raise ScoreError(f"scores of shape {found.shape} for {len(candidates)} candidates")
+    if np.isinf(found).any():
+        raise ScoreError("a score is infinite")
+    if np.isnan(found).all() and any(candidates.texts):
+        raise ScoreError("no candidate was scored")
+    return found
 
 
 class TooSlowError(Exception):
@@ -133,6 +156,11 @@ class VectorCache:
         if not keys:
             return np.zeros((0, self.encoder.dimensions), np.float32)
         return np.stack([known[key] for key in keys])
+
+    @property
+    def seconds_per_text(self) -> float:
+        """How long embedding one text takes here; 0 until that is known."""
+        return self._seconds_per_text
 
     def estimate_s(self, texts: Sequence[str]) -> float:
         """Seconds that embedding the texts not seen lately will take; 0 until a speed is known."""
@@ -284,6 +312,8 @@ class PairScorer:
         for k, answer in zip(asked, self.model.score_lists(lists) if lists else [], strict=True):
             if isinstance(answer, Exception):
                 all_scores[k] = answer
+            elif np.shape(answer) != (len(rows[k]),) or not np.isfinite(answer).all():
+                all_scores[k] = ScoreError(f"the model gave no {len(rows[k])} finite scores")
             else:
                 all_scores[k][rows[k]] = answer  # type: ignore[index]
         return all_scores

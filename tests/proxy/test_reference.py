@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from es_rerank.proxy.admin import pages
+from es_rerank.proxy.scoring import job
 from es_rerank.proxy.search import (
     async_search,
     coding,
@@ -70,6 +71,7 @@ REASON_PATTERNS = {
     obstacle.find_obstacle: [r'return "([a-z_0-9-]+)"'],
     knn: [r'NoNeighboursError\("([a-z-]+)"\)'],
     expander: [r'NoNeighboursError\("([a-z-]+)"\)', r'notes\.append\("([a-z-]+)"\)'],
+    job: [r'BREAKER_OPEN = "([a-z-]+)"'],
     pipeline: [r'notes\.append\("([a-z-]+)"\)'],
 }
 

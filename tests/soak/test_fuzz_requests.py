@@ -20,8 +20,10 @@ from es_rerank.config import Settings, load_settings
 from es_rerank.errors import RequestError
 from es_rerank.proxy.answer import Header
 from es_rerank.proxy.search.coding import BodyError
+from es_rerank.proxy.search.pipelines import PipelineCatalog
 from es_rerank.proxy.search.plan import Plan, Planner
 from es_rerank.proxy.search.request import SearchRequest, read_request, write_request
+from es_rerank.proxy.upstream import Upstream
 from tests.soak.corpus import NAMES, make_body, make_query_string
 from tests.soak.mutate import SOAK_S, at_most, bend_bytes, bend_value, examples, write_json
 
@@ -60,7 +62,8 @@ class NoRanker:
 
 
 def make_planner(settings: Settings) -> Planner:
-    return Planner(settings, KnownFields(), NoRanker())  # type: ignore[arg-type]
+    catalog = PipelineCatalog(Upstream(settings.upstream), "pipelines", 60.0)
+    return Planner(settings, KnownFields(), NoRanker(), catalog)  # type: ignore[arg-type]
 
 
 def make_request(rng: random.Random) -> tuple[str, bytes, list[Header], bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from urllib.parse import parse_qs, quote
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from es_rerank import __version__, telemetry
 from es_rerank.config import Settings
@@ -99,7 +99,7 @@ class AdminPages:
             await send_json(send, 200 if state["ready"] else 503, state)
         elif page == "metrics":
             kind = [(b"content-type", CONTENT_TYPE_LATEST.encode())]
-            await send_answer(send, 200, generate_latest(telemetry.METRICS), kind)
+            await send_answer(send, 200, telemetry.write_metrics(), kind)
         elif page == "compare":
             await send_answer(send, 200, read_compare_page(), PAGE_HEADERS)
         elif visitor is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from es_rerank.proxy.search.ranker import Job, Ranker
+from es_rerank.proxy.scoring.job import Job
+from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions
 

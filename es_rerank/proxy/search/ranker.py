@@ -5,71 +5,71 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank import telemetry
-from es_rerank.config import ModelSettings
-from es_rerank.models.embedder import load_embedder
-from es_rerank.plugins import load_plugin
-from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.pipeline import Ranking, RankingOptions, Window, rank_all
-from es_rerank.ranking.score import (
-    ENOUGH_TO_TIME,
-    BiEncoderScorer,
-    PairScorer,
-    Scorer,
-    TooSlowError,
-    VectorCache,
+from es_rerank.config import ModelSettings, RerankSettings
+from es_rerank.proxy.scoring.breaker import Breaker, State
+from es_rerank.proxy.scoring.job import (
+    Job,
+    NotReadyError,
+    OverloadedError,
+    ScorerGoneError,
+    WithoutModel,
+    assess,
+    rank_jobs,
 )
-from es_rerank.ranking.threads import calm_numpy
+from es_rerank.proxy.scoring.load import load
+from es_rerank.proxy.scoring.thread import JobThread
+from es_rerank.ranking.candidate import Candidates
+from es_rerank.ranking.pipeline import UNKNOWN_LIMIT, Ranking, RankingOptions
+from es_rerank.ranking.score import Scorer, TooSlowError, VectorCache
 
-WARM_UP = "a product's description of usual length, which teaches how long texts take here; " * 6
 MAX_EMBEDDING = 4
 """Windows waiting to be embedded in the background at most."""
+CONNECT_EVERY_S = 0.2
+log = telemetry.get_logger()
 
 
-class OverloadedError(Exception):
-    """More searches wait for the model than may."""
+class LateError(TimeoutError):
+    """Ranking took longer than there was time. begun: whether it had begun at all."""
 
-
-class NotReadyError(Exception):
-    """The model is still being loaded."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A window to rank: `gather` reads it on the worker's thread, within `timeout_s`."""
-
-    query: str | None
-    gather: Callable[[], Candidates]
-    options: RankingOptions
-    timeout_s: float
+    def __init__(self, begun: bool) -> None:
+        super().__init__("ranking was under way" if begun else "ranking was not begun")
+        self.begun = begun
 
 
 class Ranker:
-    """Loads the model and ranks windows on its own thread."""
+    """Loads the model and ranks windows on a thread of its own, behind a circuit breaker.
+
+    scorer: the socket of the process that has the model, where there is one.
+    """
 
     def __init__(
         self,
         settings: ModelSettings,
-        max_waiting: int,
+        rerank: RerankSettings,
         plugins: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        scorer: Path | None = None,
     ) -> None:
         self.error: str | None = None
+        self.breaker = Breaker(rerank.breaker)
         self._settings = settings
+        self._rerank = rerank
         self._plugins = plugins
-        self._max_waiting = max_waiting
+        self.socket = scorer
         self._waiting = 0
         self._scorer: Scorer | None = None
         self._vectors: VectorCache | None = None
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ranker")
-        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
+        self._thread = JobThread("ranker")
+        self._plain = JobThread("ranker without model")
+        self._background = JobThread("embedder")
         self._embedding = 0
 
     @property
@@ -88,18 +88,35 @@ class Ranker:
         return self._vectors
 
     async def load(self) -> None:
-        """Load and warm up. Raises ModelError."""
-        loop = asyncio.get_running_loop()
-        scorer, vectors = await loop.run_in_executor(
-            self._pool, load, self._settings, self._plugins
-        )
+        """Load and warm up; wait for the process that has the model. Raises ModelError."""
+        if self.socket is None:
+            job = self._thread.submit(partial(load, self._settings, self._plugins))
+            scorer, vectors = await asyncio.wrap_future(job)
+        else:
+            scorer, vectors = await self._connect(self.socket)
         self._scorer, self._vectors = scorer, vectors
         telemetry.MODEL_INFO.labels(scorer.name, self._settings.kind, self._settings.device).set(1)
+        self._show_breaker()
+
+    async def _connect(self, path: Path) -> tuple[Scorer, VectorCache | None]:
+        """What the scorer process has, once it has it."""
+        from es_rerank.proxy.process.client import connect
+
+        while True:
+            try:
+                return await asyncio.wrap_future(self._thread.submit(partial(connect, path)))
+            except (NotReadyError, ScorerGoneError):
+                await asyncio.sleep(CONNECT_EVERY_S)
 
     def close(self) -> None:
-        """Let the worker go; what it does now is finished, what waits is not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._background.shutdown(wait=False, cancel_futures=True)
+        """Let the threads go; what they do now is finished, what waits is not begun."""
+        for thread in (self._thread, self._plain, self._background):
+            thread.close()
+
+    def change(self, rerank: RerankSettings) -> None:
+        """Go by other settings from now on."""
+        self._rerank = rerank
+        self.breaker.change(rerank.breaker)
 
     @property
     def reads_texts(self) -> bool:
@@ -118,7 +135,8 @@ class Ranker:
         Raises TimeoutError, OverloadedError, NotReadyError, or whatever the scorer raises. A job
         that is over time and not begun is dropped; one that has begun fills the caches. When texts
         without a stored vector would take longer to embed than there is time, TimeoutError comes at
-        once, and they are embedded in the background for the searches to come.
+        once, and they are embedded in the background for the searches to come. While the breaker is
+        open, windows are ranked without the model.
         """
         (ranking,) = await self.rank_all([Job(query, gather, options, timeout_s)])
         if isinstance(ranking, Exception):
@@ -133,24 +151,42 @@ class Ranker:
         """
         if self._scorer is None:
             raise NotReadyError(self.error or "the model is being loaded")
-        if self._waiting >= self._max_waiting:
+        if self._waiting >= self._rerank.max_waiting:
             raise OverloadedError
+        self._restart_if_stuck()
+        admitted = self.breaker.admit()
         self._waiting += 1
         telemetry.WAITING.set(self._waiting)
-        scorer, vectors = self._scorer, self._vectors
-        began = time.monotonic()
-
-        def work() -> list[Ranking | Exception]:
-            return rank_jobs(jobs, scorer, vectors, began)
-
-        job = self._pool.submit(work)
         try:
-            timeout_s = max(each.timeout_s for each in jobs)
-            rankings = await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
+            if admitted is None:
+                return await self._run(self._plain, jobs, WithoutModel(), None)
+            return await self._ask_model(admitted, jobs, self._scorer)
         finally:
-            job.cancel()
             self._waiting -= 1
             telemetry.WAITING.set(self._waiting)
+            self._show_breaker()
+
+    async def _ask_model(
+        self, admitted: int, jobs: Sequence[Job], scorer: Scorer
+    ) -> list[Ranking | Exception]:
+        good: bool | None = None
+        # A shorter time than the operator's, asked for by a request, proves nothing.
+        whole = max(job.timeout_s for job in jobs) * 1000 >= self._rerank.timeout_ms
+        try:
+            rankings = await self._run(self._thread, jobs, scorer, self._vectors)
+            good = assess(rankings, whole)
+        except LateError as error:
+            # Nor does a long queue, unless what runs at its head is over time itself.
+            if whole and (error.begun or self._thread.overdue_s() > 0):
+                good = False
+            raise
+        except (OverloadedError, NotReadyError):
+            raise
+        except Exception:
+            good = False
+            raise
+        finally:
+            self.breaker.record(admitted, good)
         for i, ranking in enumerate(rankings):
             if isinstance(ranking, TooSlowError):
                 self._embed_later(ranking)
@@ -158,81 +194,81 @@ class Ranker:
                 late.__cause__ = ranking
         return rankings
 
-    async def embed(self, text: str) -> NDArray[np.float32]:
-        """Embed one text on the worker's thread, (d,) of length 1.
+    async def _run(
+        self,
+        thread: JobThread,
+        jobs: Sequence[Job],
+        scorer: Scorer,
+        vectors: VectorCache | None,
+    ) -> list[Ranking | Exception]:
+        """Rank on a thread. Raises LateError, or what befell all jobs at once."""
+        began = time.monotonic()
+        timeout_s = max(each.timeout_s for each in jobs)
+        work = partial(rank_jobs, jobs, scorer, vectors, began)
+        job = thread.submit(work, began + timeout_s)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
+        except TimeoutError:
+            raise LateError(begun=not job.cancel()) from None
+        finally:
+            job.cancel()
 
-        Raises NotReadyError, also where nothing here embeds, or OverloadedError.
+    async def embed(self, text: str) -> NDArray[np.float32] | None:
+        """Embed one text on the worker's thread, (d,) of length 1; None when its words are unknown.
+
+        Raises TimeoutError after the operator's time for ranking, OverloadedError, or NotReadyError
+        where nothing here embeds, while the breaker is not closed, and when embedding fails.
         """
         if self._vectors is None:
             raise NotReadyError(self.error or "there is no embedder")
-        if self._waiting >= self._max_waiting:
+        if self.breaker.state != "closed":
+            raise NotReadyError("the model is left alone for a while")
+        if self._waiting >= self._rerank.max_waiting:
             raise OverloadedError
-        loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._pool, self._vectors.encode, [text])
-        vector: NDArray[np.float32] = rows[0]
-        return vector
+        self._restart_if_stuck()
+        vectors, timeout_s = self._vectors, self._rerank.timeout_ms / 1000
+
+        def work() -> NDArray[np.float32] | None:
+            if vectors.encoder.unknown_share(text) > UNKNOWN_LIMIT:
+                return None
+            row: NDArray[np.float32] = vectors.encode([text])[0]
+            return row
+
+        job = self._thread.submit(work, time.monotonic() + timeout_s)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
+        except (TimeoutError, OverloadedError):
+            raise
+        except Exception as error:
+            raise NotReadyError(f"{type(error).__name__}: {error}") from error
+        finally:
+            job.cancel()
 
     def _embed_later(self, work: TooSlowError) -> None:
         """Embed texts when nobody waits; not when enough of that is already to be done."""
         if self._vectors is None or self._embedding >= MAX_EMBEDDING:
             return
-        vectors = self._vectors
         self._embedding += 1
-        loop = asyncio.get_running_loop()
+        job = asyncio.wrap_future(
+            self._background.submit(partial(self._vectors.encode, work.texts))
+        )
 
-        def finish(_: object) -> None:
+        def finish(done: asyncio.Future[Any]) -> None:
             self._embedding -= 1
+            if not done.cancelled() and (error := done.exception()) is not None:
+                log.warning("texts could not be embedded in the background", error=str(error))
 
-        loop.run_in_executor(self._background, vectors.encode, work.texts).add_done_callback(finish)
+        job.add_done_callback(finish)
 
+    def _restart_if_stuck(self) -> None:
+        """Leave a thread that is long past its job's time, and go on with another."""
+        for thread in (self._thread, self._plain):
+            overdue_s = thread.overdue_s()
+            if overdue_s > self._rerank.stuck_s and thread.replace():
+                telemetry.RESTARTS.labels("thread").inc()
+                log.error("the model is stuck: its thread is left alone", overdue_s=overdue_s)
 
-def rank_jobs(
-    jobs: Sequence[Job], scorer: Scorer, vectors: VectorCache | None, began: float
-) -> list[Ranking | Exception]:
-    """Read the windows and rank them; `began` is when they were handed in (monotonic)."""
-    windows: list[Window] = []
-    results: list[Ranking | Exception | None] = []
-    for job in jobs:
-        try:
-            candidates = job.gather()
-        except Exception as error:
-            results.append(error)
-            continue
-        results.append(None)
-        left_s = began + job.timeout_s - time.monotonic()
-        windows.append(Window(job.query, candidates, job.options, left_s))
-    rankings = iter(rank_all(windows, scorer, vectors))
-    return [next(rankings) if result is None else result for result in results]
-
-
-def load(
-    settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]
-) -> tuple[Scorer, VectorCache | None]:
-    """Make the scorer that the settings name, and try it once.
-
-    Raises ModelError, and ConfigError for a plugin that is not there.
-    """
-    calm_numpy()
-    if settings.kind == "plugin":
-        return load_plugin("scorer", settings.name, plugins), None
-    if settings.kind == "remote":
-        from es_rerank.models.remote import RemoteReranker
-
-        assert settings.url is not None, "ModelSettings refuses kind remote without"
-        key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-        named = settings.name if settings.name != ModelSettings().name else ""
-        return PairScorer(RemoteReranker(settings.url, named, key)), None
-    if settings.threads is not None:
-        import torch
-
-        torch.set_num_threads(settings.threads)
-    if settings.kind == "bi-encoder":
-        vectors = VectorCache(load_embedder(settings.name, settings.device))
-        scorer: Scorer = BiEncoderScorer(vectors)
-    else:
-        from es_rerank.models.cross_encoder import load_cross_encoder
-
-        scorer = PairScorer(load_cross_encoder(settings.name, settings.device))
-        vectors = VectorCache(load_embedder(settings.embedder, settings.device))
-    vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
-    return scorer, vectors
+    def _show_breaker(self) -> None:
+        current = self.breaker.state
+        for state in get_args(State):
+            telemetry.BREAKER.labels(state).set(state == current)

@@ -14,6 +14,12 @@ from typing import Any
 import msgspec
 
 from es_rerank import telemetry, tracing
+from es_rerank.proxy.scoring.job import (
+    BREAKER_OPEN,
+    NotReadyError,
+    OverloadedError,
+    ScorerGoneError,
+)
 from es_rerank.proxy.search import splice
 from es_rerank.proxy.search.batch import Seat
 from es_rerank.proxy.search.expand.fuse import Found, Fused, explain_ranks, fuse
@@ -22,7 +28,7 @@ from es_rerank.proxy.search.filter_path import Filter, FilterError, read_filter
 from es_rerank.proxy.search.orders import Order, OrderCache, follow, identify
 from es_rerank.proxy.search.page import Page
 from es_rerank.proxy.search.plan import Plan
-from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
+from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.window import gather
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking
@@ -32,6 +38,8 @@ REFUSED_BY_SHARDS = b"illegal_argument_exception"
 WARN_EVERY_S = 60.0
 MENDS = {
     "deadline": "store vectors with `es-rerank reindex`, raise rerank.timeout_ms, or use a GPU",
+    "scorer-gone": "it is started again; the log says why it ended",
+    BREAKER_OPEN: "the log says why the model failed; it is tried again every few seconds",
     "overloaded": "run more proxies, or raise rerank.max_waiting",
 }
 log = telemetry.get_logger()
@@ -185,6 +193,8 @@ class Reranker:
             reason = "overloaded"
         except NotReadyError:
             reason = "model-not-ready"
+        except ScorerGoneError:
+            reason = "scorer-gone"
         except Exception as error:
             # Whatever breaks in ranking, the search must not: the engine's order goes back.
             log.error("ranking failed", error=type(error).__name__, exc_info=error)
@@ -192,7 +202,12 @@ class Reranker:
         else:
             order = [int(i) for i in ranking.order]
             notes = ",".join(ranking.notes) or None
-            return Arranged(order, "applied", notes, ranking.stages, ranking)
+            outcome = "applied"
+            if BREAKER_OPEN in ranking.notes:
+                outcome = "fallback"  # and so a list's first page is ranked anew the next time
+                telemetry.FALLBACKS.labels(BREAKER_OPEN).inc()
+                self._warn(BREAKER_OPEN)
+            return Arranged(order, outcome, notes, ranking.stages, ranking)
         telemetry.FALLBACKS.labels(reason).inc()
         self._warn(reason)
         return Arranged(as_it_came, "fallback", reason, {})

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from es_rerank.config import ModelSettings
+from es_rerank.config import ModelSettings, RerankSettings
 from es_rerank.errors import ModelError
+from es_rerank.proxy.scoring.job import Job, NotReadyError, OverloadedError
 from es_rerank.proxy.search.batch import Batch, Seat
-from es_rerank.proxy.search.ranker import Job, NotReadyError, OverloadedError, Ranker
+from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions
 from es_rerank.ranking.score import TooSlowError
@@ -36,7 +37,9 @@ def run(
     max_waiting: int = 8,
 ) -> object:
     async def whole(url: str) -> object:
-        ranker = Ranker(ModelSettings(kind="remote", url=url), max_waiting)
+        ranker = Ranker(
+            ModelSettings(kind="remote", url=url), RerankSettings(max_waiting=max_waiting)
+        )
         await ranker.load()
         try:
             return await job(ranker)  # type: ignore[misc]
@@ -95,7 +98,7 @@ def test_the_queue_is_bounded_and_drains() -> None:
 
 
 def test_without_a_model_there_is_no_ranking() -> None:
-    ranker = Ranker(ModelSettings(name="some-model"), 8)
+    ranker = Ranker(ModelSettings(name="some-model"), RerankSettings())
     assert (ranker.ready, ranker.model, ranker.embedder) == (False, "some-model", None)
     with pytest.raises(NotReadyError):
         asyncio.run(ranker.rank("q", partial(candidates, ["a"]), OPTIONS, 1))
@@ -103,7 +106,7 @@ def test_without_a_model_there_is_no_ranking() -> None:
 
 def test_a_wrong_address_is_told() -> None:
     with pytest.raises(ModelError, match="model"):
-        asyncio.run(Ranker(ModelSettings(kind="remote", url="nonsense"), 8).load())
+        asyncio.run(Ranker(ModelSettings(kind="remote", url="nonsense"), RerankSettings()).load())
 
 
 def test_what_cannot_be_embedded_in_time_is_given_up_at_once_and_embedded_later() -> None:
@@ -111,7 +114,7 @@ def test_what_cannot_be_embedded_in_time_is_given_up_at_once_and_embedded_later(
         return partial(candidates, [f"{name} {i} " + "long description " * 100 for i in range(24)])
 
     async def job() -> list[object]:
-        ranker = Ranker(ModelSettings(), 8)
+        ranker = Ranker(ModelSettings(), RerankSettings())
         await ranker.load()
         try:
             await ranker.rank("shoes", window("first"), OPTIONS, 60)  # teaches it the speed

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from es_rerank.config import Expansion
+from es_rerank.proxy.scoring.job import NotReadyError, OverloadedError
 from es_rerank.proxy.search.expand.fuse import Found
 from es_rerank.proxy.search.expand.knn import NoNeighboursError, find_filter, neighbour_search
 from es_rerank.proxy.search.plan import Plan
-from es_rerank.proxy.search.ranker import NotReadyError, OverloadedError, Ranker
+from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import SearchRequest, write_request
 from es_rerank.proxy.search.splice import AnswerError, SearchAnswer, read_answer
 from es_rerank.proxy.upstream import Answer, AnswerTooLargeError, Upstream, UpstreamError
-from es_rerank.ranking.pipeline import UNKNOWN_LIMIT
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,6 @@ class Expander:
                 raise NoNeighboursError("knn-model")
             if plan.fields.vector is None or plan.fields.model != cache.encoder.name:
                 raise NoNeighboursError("knn-vectors")
-            if cache.encoder.unknown_share(plan.query) > UNKNOWN_LIMIT:
-                raise NoNeighboursError("knn-language")
             return find_filter(plan)
         except NoNeighboursError as error:
             notes.append(str(error))
@@ -109,6 +107,8 @@ class Expander:
         assert plan.query is not None, "looked for only where there are words"
         try:
             vector = await self._ranker.embed(plan.query)
+            if vector is None:
+                raise NoNeighboursError("knn-language")
             on_elasticsearch = bool(self._upstream.product)
             search = neighbour_search(plan, vector.tolist(), filters, on_elasticsearch)
             return Found("neighbours", (await self._search(search)).hits)

@@ -1,0 +1,1 @@
+"""The proxy as processes: one in the foreground, or workers that share one scorer."""

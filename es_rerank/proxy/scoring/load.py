@@ -1,0 +1,61 @@
+"""The scorer that the settings name, loaded and tried once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from es_rerank.config import ModelSettings
+from es_rerank.plugins import load_plugin
+from es_rerank.ranking.score import (
+    ENOUGH_TO_TIME,
+    BiEncoderScorer,
+    PairScorer,
+    Scorer,
+    VectorCache,
+)
+from es_rerank.ranking.threads import calm_numpy
+
+WARM_UP = "a product's description of usual length, which teaches how long texts take here; " * 6
+LOCAL = frozenset({"bi-encoder", "cross-encoder"})
+"""Kinds that load a model here."""
+
+
+def load(
+    settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]
+) -> tuple[Scorer, VectorCache | None]:
+    """Make the scorer that the settings name, and try it once.
+
+    Only the kinds in LOCAL import torch. Raises ModelError, and ConfigError for a plugin that is
+    not there.
+    """
+    calm_numpy()
+    if settings.kind == "plugin":
+        return load_plugin("scorer", settings.name, plugins), None
+    if settings.kind == "lexical":
+        from es_rerank.ranking.lexical import LexicalModel
+
+        return PairScorer(LexicalModel()), None
+    if settings.kind == "remote":
+        from es_rerank.models.remote import RemoteReranker
+
+        assert settings.url is not None, "ModelSettings refuses kind remote without"
+        key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+        named = settings.name if settings.name != ModelSettings().name else ""
+        return PairScorer(RemoteReranker(settings.url, named, key)), None
+    from es_rerank.models.embedder import load_embedder
+
+    if settings.threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    if settings.kind == "bi-encoder":
+        vectors = VectorCache(load_embedder(settings.name, settings.device))
+        scorer: Scorer = BiEncoderScorer(vectors)
+    else:
+        from es_rerank.models.cross_encoder import load_cross_encoder
+
+        scorer = PairScorer(load_cross_encoder(settings.name, settings.device))
+        vectors = VectorCache(load_embedder(settings.embedder, settings.device))
+    vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
+    return scorer, vectors
