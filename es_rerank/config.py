@@ -46,7 +46,7 @@ CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 """`user:password@` in an address."""
 
 
-Expansion = Literal["knn"]
+Expansion = Literal["knn", "spelling", "synonyms"]
 """What adds candidates that the words alone do not find."""
 
 
@@ -295,10 +295,13 @@ class RerankSettings(Section):
         default_factory=dict, description="Weight of each plugin's signal, by the plugin's name."
     )
     expand: tuple[Expansion, ...] = Field(
-        (), description="What adds candidates that the words do not find: knn."
+        (), description="What adds candidates that the words do not find: knn, spelling, synonyms."
     )
     expand_on_request: tuple[Expansion, ...] = Field(
         (), description="What a request may ask for as well, by its own `expand`."
+    )
+    spelling_below: int = Field(
+        3, ge=1, description="Searches with fewer hits than this have their spelling looked at."
     )
     diversify: DiversifySettings = Field(default_factory=DiversifySettings)
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def stand(engine: Node) -> Iterator[Stand]:
     tables = {
         "upstream": {"url": engine.url},
         "proxy": {"port": 0},
-        "rerank": {"timeout_ms": 60_000, "expand_on_request": ["knn"]},
+        "rerank": {"timeout_ms": 60_000, "expand_on_request": ["knn", "spelling", "synonyms"]},
     }
     with serve_app(load_settings(None, tables)) as (proxied, _):
         yield Stand(engine.url, proxied, name, f"{name}-plain")
@@ -217,3 +218,74 @@ def test_only_what_is_allowed_can_be_asked_for(stand: Stand) -> None:
     wrong = stand.search(MATCH, ["magic"])
     assert wrong.status == 400
     assert "[expand" in wrong.json()["error"]["reason"]
+
+
+MISSPELT: dict[str, Any] = {"query": {"match": {"title": {"query": "waterprof sandels"}}}}
+
+
+def test_spelling_is_mended_where_little_is_found(stand: Stand) -> None:
+    assert ids(stand.own(MISSPELT)) == []
+    mended = {"query": {"match": {"title": {"query": "waterproof sandals"}}}}
+    expected = stand.own(mended)
+    found = stand.search({**MISSPELT, "size": 500}, "spelling")
+    assert mark(found) == "applied; expanded=spelling"
+    assert sorted(ids(found)) == sorted(ids(expected))
+    assert found.json()["hits"]["total"] == expected.json()["hits"]["total"]
+    pages = [
+        key
+        for start in range(0, len(ids(found)) + 7, 7)
+        for key in ids(stand.search({**MISSPELT, "from": start, "size": 7}, "spelling"))
+    ]
+    assert pages == ids(found)
+    told = stand.search(MISSPELT, "spelling", explain=True)
+    assert mark(told) == "applied; expanded=spelling; corrected=waterproof%20sandals"
+
+
+def test_spelling_is_left_alone_where_the_words_find_enough(stand: Stand) -> None:
+    """Some documents say `red`: the other word's spelling is nobody's concern."""
+    body = {"query": {"match": {"title": "red sandels"}}}
+    found = stand.search(body, "spelling")
+    assert mark(found) == "applied"
+    assert found.json()["hits"] == stand.search(body, "none").json()["hits"]
+    beyond = stand.search({**body, "from": 20}, "spelling")
+    assert mark(beyond) == "skipped; reason=beyond-window"
+    hopeless = stand.search({"query": {"match": {"title": "xyzzyx"}}}, "spelling")
+    assert mark(hopeless) == "skipped; reason=few-hits"
+
+
+def test_filters_of_a_mended_search_hold(stand: Stand) -> None:
+    filters = [{"terms": {"brand": ["Acme"]}}, {"range": {"price": {"gte": 10.50}}}]
+    body = {"query": {"bool": {"must": MISSPELT["query"], "filter": filters}}}
+    found = stand.search({**body, "size": 100}, ["spelling", "knn"])
+    assert mark(found) == "applied; expanded=spelling,knn"
+    for hit in found.json()["hits"]["hits"]:
+        assert "Acme" in hit["_source"]["brand"]
+        assert hit["_source"]["price"] >= 10.5
+
+
+def test_other_words_are_learnt_from_the_catalogue(stand: Stand) -> None:
+    """`jogging` stands nowhere; the catalogue says `running`."""
+    body = {"query": {"match": {"title": "jogging"}}, "size": 30}
+    assert ids(stand.own(body)) == []
+    first = stand.search(body, "synonyms")
+    assert mark(first) in {
+        "skipped; reason=few-hits,synonyms-learning",
+        "applied; expanded=synonyms",
+    }
+    until = time.monotonic() + 60
+    found = first
+    while "learning" in mark(found) and time.monotonic() < until:
+        time.sleep(0.2)
+        found = stand.search(body, "synonyms")
+    assert mark(found) == "applied; expanded=synonyms"
+    titles = [hit["_source"]["title"] for hit in found.json()["hits"]["hits"]]
+    assert titles
+    assert all("running" in title or "walking" in title for title in titles)
+    known = stand.search(MATCH, "synonyms")
+    assert mark(known) == "applied"
+    pages = [
+        key
+        for start in range(0, 40, 9)
+        for key in ids(stand.search({**body, "from": start, "size": 9}, "synonyms"))
+    ]
+    assert pages == ids(found)

@@ -6,9 +6,11 @@ import inspect
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
+from es_rerank.config import Expansion
 from es_rerank.proxy.admin import pages
 from es_rerank.proxy.scoring import job
 from es_rerank.proxy.search import (
@@ -27,7 +29,7 @@ from es_rerank.proxy.search import (
     vectors,
 )
 from es_rerank.proxy.search.dialects import elasticsearch, opensearch
-from es_rerank.proxy.search.expand import expander, knn
+from es_rerank.proxy.search.expand import expander, knn, synonyms
 from es_rerank.proxy.wire import failure
 from es_rerank.ranking import pipeline
 from es_rerank.telemetry import METRICS
@@ -69,8 +71,9 @@ REASON_PATTERNS = {
     coding: [r'BodyError\("([a-z-]+)"\)'],
     vectors.find_vectors: [r'return "([a-z-]+)"'],
     obstacle.find_obstacle: [r'return "([a-z_0-9-]+)"'],
-    knn: [r'NoNeighboursError\("([a-z-]+)"\)'],
-    expander: [r'NoNeighboursError\("([a-z-]+)"\)', r'notes\.append\("([a-z-]+)"\)'],
+    knn: [r'NotExpandedError\("([a-z-]+)"\)', r'refuse_oddities\(.*"([a-z-]+)"\)'],
+    expander: [r'NotExpandedError\("([a-z-]+)"\)', r'notes\.append\("([a-z-]+)"\)'],
+    synonyms: [r'NotExpandedError\("([a-z-]+)"\)', r'refuse_oddities\(.*"([a-z-]+)"\)'],
     job: [r'BREAKER_OPEN = "([a-z-]+)"'],
     pipeline: [r'notes\.append\("([a-z-]+)"\)'],
 }
@@ -78,6 +81,8 @@ REASON_PATTERNS = {
 
 def reasons() -> set[str]:
     found = {*obstacle.FOREIGN_KEYS, *obstacle.FOREIGN_PARAMETERS, *vectors.VECTOR_KEYS}
+    found = {f"{name}-deadline" for name in ("knn", "synonyms")}
+    found |= {f"{name}-failed" for name in get_args(Expansion)}
     for place, patterns in REASON_PATTERNS.items():
         source = inspect.getsource(place)  # type: ignore[arg-type]
         for pattern in patterns:

@@ -43,6 +43,8 @@ from es_rerank.proxy.search.splice import AnswerError, read_answer, write_answer
 from es_rerank.proxy.upstream import AnswerTooLargeError, Upstream, UpstreamError
 
 MARK = b"x-es-rerank"
+MOST_CORRECTED = 500
+"""Characters of mended words that are shown."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,20 @@ class SearchHandler:
             done = filled
         notes = [*asked.notes, *(["unknown-field"] if plan.unknown else [])]
         reason = ",".join(filter(None, [done.reason, *notes]))
+        # Headers are logged on the way: what somebody typed stands in one only if he asks for it.
+        corrected = asked.corrected if plan.options.explain else None
         marks = [
-            (MARK, mark(done.outcome, reason, plan.options.clamped, asked.used, plan.unknown)),
+            (
+                MARK,
+                mark(
+                    done.outcome,
+                    reason,
+                    plan.options.clamped,
+                    asked.used,
+                    plan.unknown,
+                    corrected,
+                ),
+            ),
             (b"server-timing", write_timing(done.stages)),
         ]
         accepted = find_header(plan.request.headers, b"accept-encoding")
@@ -234,8 +248,9 @@ def mark(
     clamped: Sequence[str] = (),
     expanded: Sequence[str] = (),
     unknown: Sequence[str] = (),
+    corrected: str | None = None,
 ) -> bytes:
-    """The value of X-Es-Rerank."""
+    """The value of X-Es-Rerank; `corrected` is percent-encoded, all but letters and digits."""
     parts = [outcome]
     if reason:
         parts.append(f"reason={reason}")
@@ -245,6 +260,8 @@ def mark(
         parts.append(f"expanded={','.join(expanded)}")
     if unknown:
         parts.append(f"unknown={','.join(quote(name, safe='@_.-') for name in unknown)}")
+    if corrected:
+        parts.append(f"corrected={quote(corrected[:MOST_CORRECTED], safe='')}")
     return "; ".join(parts).encode()
 
 

@@ -69,7 +69,7 @@ class TuningBlock(Block):
         None, ge=1, description="Milliseconds for ranking; then the engine's order goes back."
     )
     expand: Annotated[list[Expansion], BeforeValidator(read_expansions)] | None = Field(
-        None, max_length=10, description="What adds candidates: `none`, or what is allowed of knn."
+        None, max_length=10, description="What adds candidates: `none`, or knn, spelling, synonyms."
     )
 
 
@@ -109,6 +109,7 @@ class SearchOptions:
     explain: bool = False
     expand: tuple[Expansion, ...] = ()
     vector_queries: bool = False
+    spelling_below: int = 3
     clamped: tuple[str, ...] = ()
 
 
@@ -226,6 +227,7 @@ def resolve_options(
         explain=block.explain,
         expand=tuple(name for name in wished if name in allowed),
         vector_queries=first(index.vector_queries, rerank.vector_queries),
+        spelling_below=rerank.spelling_below,
         clamped=tuple(clamped),
     )
 

@@ -28,9 +28,11 @@ from es_rerank.proxy.scoring.job import (
 from es_rerank.proxy.scoring.load import load
 from es_rerank.proxy.scoring.thread import JobThread
 from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.pipeline import UNKNOWN_LIMIT, Ranking, RankingOptions
+from es_rerank.ranking.pipeline import Ranking, RankingOptions
 from es_rerank.ranking.score import Scorer, TooSlowError, VectorCache
 
+PART = 64
+"""Texts embedded in one go in the background."""
 MAX_EMBEDDING = 4
 """Windows waiting to be embedded in the background at most."""
 CONNECT_EVERY_S = 0.2
@@ -213,9 +215,12 @@ class Ranker:
         finally:
             job.cancel()
 
-    async def embed(self, text: str) -> NDArray[np.float32] | None:
-        """Embed one text on the worker's thread, (d,) of length 1; None when its words are unknown.
+    async def embed(
+        self, texts: Sequence[str], most_unknown: float = 1.0
+    ) -> NDArray[np.float32] | None:
+        """Embed a query's texts on the worker's thread, (n, d) with rows of length 1.
 
+        None when a greater share of one than `most_unknown` is unknown to the model.
         Raises TimeoutError after the operator's time for ranking, OverloadedError, or NotReadyError
         where nothing here embeds, while the breaker is not closed, and when embedding fails.
         """
@@ -229,10 +234,9 @@ class Ranker:
         vectors, timeout_s = self._vectors, self._rerank.timeout_ms / 1000
 
         def work() -> NDArray[np.float32] | None:
-            if vectors.encoder.unknown_share(text) > UNKNOWN_LIMIT:
+            if any(vectors.encoder.unknown_share(text) > most_unknown for text in texts):
                 return None
-            row: NDArray[np.float32] = vectors.encode([text])[0]
-            return row
+            return vectors.encode(texts)
 
         job = self._thread.submit(work, time.monotonic() + timeout_s)
         try:
@@ -243,6 +247,22 @@ class Ranker:
             raise NotReadyError(f"{type(error).__name__}: {error}") from error
         finally:
             job.cancel()
+
+    async def embed_in_background(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed many texts that nobody waits for, (n, d); the cache keeps none of them.
+
+        Raises NotReadyError.
+        """
+        if self._vectors is None:
+            raise NotReadyError(self.error or "there is no embedder")
+        encode = self._vectors.encoder.encode
+        parts = [
+            await asyncio.wrap_future(
+                self._background.submit(partial(encode, texts[start : start + PART]))
+            )
+            for start in range(0, len(texts), PART)
+        ]
+        return np.concatenate([np.zeros((0, self._vectors.encoder.dimensions), np.float32), *parts])
 
     def _embed_later(self, work: TooSlowError) -> None:
         """Embed texts when nobody waits; not when enough of that is already to be done."""

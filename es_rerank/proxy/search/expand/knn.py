@@ -14,6 +14,7 @@ from es_rerank.proxy.search.expand.restriction import (
     find_restriction,
     is_plain,
 )
+from es_rerank.proxy.search.expand.search import NotExpandedError
 from es_rerank.proxy.search.plan import Plan
 from es_rerank.proxy.search.request import SearchRequest, plain
 
@@ -22,9 +23,12 @@ KEPT_KEYS = frozenset(
     {"_source", "fields", "docvalue_fields", "script_fields", "version", "seq_no_primary_term"}
     | {"explain", "timeout", "runtime_mappings", "derived", "size", "from"}
 )
+LEXICAL_PARAMETERS = frozenset(
+    {"q", "df", "analyzer", "analyze_wildcard", "default_operator", "lenient"}
+)
 DROPPED_PARAMETERS = frozenset(
-    {"q", "df", "analyzer", "analyze_wildcard", "default_operator", "lenient", "from", "size"}
-    | {"sort", "track_total_hits", "track_scores", "rest_total_hits_as_int", "terminate_after"}
+    {"from", "size", "sort", "track_total_hits", "track_scores", "rest_total_hits_as_int"}
+    | {"terminate_after"}
     | {"stats", "suggest_field", "suggest_mode", "suggest_size", "suggest_text", "pretty", "human"}
 )
 # With these in the body, further hits could break what the client asked for.
@@ -32,18 +36,13 @@ OBSTACLES = ("collapse", "min_score", "search_pipeline")
 MOST_CANDIDATES = 10_000
 
 
-class NoNeighboursError(Exception):
-    """Nearest neighbours cannot be looked for. Names the reason."""
-
-
 def find_filter(plan: Plan) -> list[Any]:
     """What neighbours must satisfy: the restrictions in the client's query, and its post filter.
 
-    Raises NoNeighboursError when the words cannot be told from the restrictions.
+    Raises NotExpandedError when the words cannot be told from the restrictions.
     """
     request = plan.request
-    if any(name in request.body or request.parameter(name) for name in OBSTACLES):
-        raise NoNeighboursError("knn-request")
+    refuse_oddities(request, "knn-request")
     assert plan.query is not None, "looked for only where there are words"
     words = Words(plan.query, plan.fields.text)
     q = request.parameter("q")
@@ -55,7 +54,7 @@ def find_filter(plan: Plan) -> list[Any]:
         query = None if raw is None else decode_exact(raw)
         restriction, found = find_restriction(query, words)
     if not found:
-        raise NoNeighboursError("knn-filters")
+        raise NotExpandedError("knn-filters")
     filters = [] if restriction is None else [restriction]
     if "post_filter" in request.body:
         filters.append(decode_exact(request.body["post_filter"]))
@@ -71,8 +70,8 @@ def neighbour_search(
     filter is applied while the graph is walked: W neighbours that satisfy it are found where there
     are so many.
     """
-    wide = replace(plan, page=replace(plan.page, start=0, size=0)).widened()
-    body = {key: raw for key, raw in wide.body.items() if key in KEPT_KEYS}
+    wide = shape_hits(plan)
+    body = dict(wide.body)
     count, field = plan.window, plan.fields.vector
     rounded = [round(float(value), 6) for value in vector]
     if elasticsearch:
@@ -86,8 +85,20 @@ def neighbour_search(
         if filters:
             clause["filter"] = {"bool": {"filter": list(filters)}}
         body["query"] = msgspec.Raw(msgspec.json.encode({"knn": {field: clause}}))
+    return replace(wide, body=body)
+
+
+def refuse_oddities(request: SearchRequest, reason: str) -> None:
+    """Raise NotExpandedError with the reason where further hits could break what is asked for."""
+    if any(name in request.body or request.parameter(name) for name in OBSTACLES):
+        raise NotExpandedError(reason)
+
+
+def shape_hits(plan: Plan, kept_parameters: frozenset[str] = frozenset()) -> SearchRequest:
+    """The plan's search for W hits without its query: what shapes hits and says where they are."""
+    wide = replace(plan, page=replace(plan.page, start=0, size=0)).widened()
+    body = {key: raw for key, raw in wide.body.items() if key in KEPT_KEYS}
     body["track_total_hits"] = msgspec.Raw(b"false")
-    parameters = tuple(
-        (key, value) for key, value in wide.parameters if plain(key) not in DROPPED_PARAMETERS
-    )
+    dropped = (DROPPED_PARAMETERS | LEXICAL_PARAMETERS) - kept_parameters
+    parameters = tuple(pair for pair in wide.parameters if plain(pair[0]) not in dropped)
     return replace(wide, body=body, parameters=parameters)

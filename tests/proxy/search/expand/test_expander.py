@@ -38,7 +38,7 @@ def hits(keys: list[int]) -> bytes:
         }
         for place, key in enumerate(keys)
     ]
-    whole = {"total": {"value": 30, "relation": "eq"}, "max_score": 90.0, "hits": found}
+    whole = {"total": {"value": len(keys), "relation": "eq"}, "max_score": 90.0, "hits": found}
     shards = {"total": 1, "successful": 1, "failed": 0}
     return json.dumps({"took": 1, "timed_out": False, "_shards": shards, "hits": whole}).encode()
 
@@ -50,6 +50,7 @@ class Cluster:
     mapping: Any = field(default_factory=lambda: ENRICHED)
     product: str = ""
     near: Callable[[socket.socket], None] | None = None
+    count: int = 30
     words: list[Request] = field(default_factory=list)
     vectors: list[Request] = field(default_factory=list)
 
@@ -62,11 +63,19 @@ class Cluster:
             answer(connection, 200, body, headers)
             return
         asked = json.loads(request.body or b"{}")
-        if b'"knn"' not in request.body:
+        if b'"knn"' not in request.body and b'"random_score"' not in request.body:
+            if b'"suggest"' in request.body:
+                self.vectors.append(request)
+                assert self.near is not None
+                self.near(connection)
+                return
             self.words.append(request)
             start = asked["from"]
             answer(
-                connection, 200, hits(list(range(1, 31))[start : start + asked["size"]]), headers
+                connection,
+                200,
+                hits(list(range(1, self.count + 1))[start : start + asked.get("size", 10)]),
+                headers,
             )
             return
         self.vectors.append(request)
@@ -84,7 +93,7 @@ def shop(**more: Any) -> Iterator[tuple[str, Cluster]]:
         "rank_window_size": WINDOW,
         "relevance_weight": 0.0,
         "diversify": {"diversity": 0.0},
-        "expand": "knn",
+        "expand": more.pop("expand", "knn"),
     }
     cluster = Cluster(**more)
     with serve_upstream(cluster) as raw, reranker(lambda *_: 0.0) as model:
@@ -231,3 +240,58 @@ def test_without_words_nothing_is_added() -> None:
     with shop() as (proxy, cluster):
         assert search(proxy, {"query": {"match_all": {}}})[1] == "applied; reason=no-query-text"
     assert cluster.vectors == []
+
+
+def suggest(connection: socket.socket) -> None:
+    option = {"text": "shoes", "score": 0.8, "freq": 30}
+    entry = {"text": "shoos", "offset": 0, "length": 5, "options": [option]}
+    told = {
+        "_shards": {"failed": 0},
+        "hits": {"hits": []},
+        "aggregations": {"known": {"buckets": {"shoos": {"doc_count": 0}}}},
+        "suggest": {"title": [entry]},
+    }
+    answer(connection, 200, json.dumps(told).encode())
+
+
+def suggest_in_part(connection: socket.socket) -> None:
+    answer(connection, 200, b'{"_shards":{"failed":0},"hits":{"hits":[]}}')
+
+
+@pytest.mark.parametrize(
+    ("near", "mark"),
+    [
+        # The mended search finds no more than the first: it is not used.
+        (suggest, "applied"),
+        (refuse, "applied; reason=spelling-failed"),
+        (suggest_in_part, "applied; reason=spelling-failed"),
+        (answer_in_part, "applied; reason=spelling-failed"),
+    ],
+)
+def test_spelling_that_helps_nothing_changes_nothing(
+    near: Callable[[socket.socket], None], mark: str
+) -> None:
+    body = {"query": {"match": {"title": "shoos"}}}
+    with shop(near=near, count=2, expand="spelling") as (proxy, cluster):
+        assert search(proxy, body) == (200, mark, [1, 2])
+        asked = [json.loads(request.body)["query"]["match"]["title"] for request in cluster.words]
+        assert asked == (["shoos", "shoes"] if near is suggest else ["shoos"])
+        assert search(proxy, {**body, "from": 10})[1].startswith("skipped; reason=beyond-window")
+
+
+def test_a_search_that_finds_enough_is_not_mended() -> None:
+    with shop(count=3, expand="spelling") as (proxy, cluster):
+        assert search(proxy, {"query": {"match": {"title": "shoos"}}})[1] == "applied"
+        assert search(proxy, {**MATCH, "from": 10})[1] == "skipped; reason=beyond-window"
+    assert cluster.vectors == []
+    assert json.loads(cluster.words[-2].body)["_source"] is False
+
+
+def test_a_vocabulary_that_cannot_be_learnt_is_noted() -> None:
+    with shop(near=refuse, expand="synonyms") as (proxy, cluster):
+        for _ in range(2):
+            assert search(proxy, MATCH)[1] == "applied; reason=synonyms-learning"
+            time.sleep(0.2)
+        odd = {**MATCH, "collapse": {"field": "brand"}}
+        assert search(proxy, odd)[1] == "applied; reason=synonyms-request"
+    assert len(cluster.vectors) == 1  # tried again only after a minute
