@@ -201,7 +201,7 @@ def test_where_neighbours_are_not_looked_for_the_search_is_as_ever(
     assert "expanded" not in mark(found)
     assert found.json()["hits"] == without.json()["hits"]
     beyond = stand.search({**body, "from": 20}, "knn")
-    assert mark(beyond) == "skipped; reason=beyond-window"
+    assert mark(beyond).split(",")[0] == "skipped; reason=beyond-window"
 
 
 def test_an_index_without_vectors_is_searched_as_ever(stand: Stand) -> None:
@@ -248,7 +248,7 @@ def test_spelling_is_left_alone_where_the_words_find_enough(stand: Stand) -> Non
     assert mark(found) == "applied"
     assert found.json()["hits"] == stand.search(body, "none").json()["hits"]
     beyond = stand.search({**body, "from": 20}, "spelling")
-    assert mark(beyond) == "skipped; reason=beyond-window"
+    assert mark(beyond).split(",")[0] == "skipped; reason=beyond-window"
     hopeless = stand.search({"query": {"match": {"title": "xyzzyx"}}}, "spelling")
     assert mark(hopeless) == "skipped; reason=few-hits"
 

@@ -62,7 +62,7 @@ def test_no_words_can_break_the_header(words: str) -> None:
         words.encode()
     except UnicodeEncodeError:
         return
-    value = mark("applied", "", (), ["spelling"], words)
+    value = mark("applied", "", (), ["spelling"], (), words)
     shown = value.removeprefix(b"applied; expanded=spelling; corrected=")
     assert shown != value
     assert all(chr(byte).isalnum() or chr(byte) in "_.-~%" for byte in shown)
