@@ -31,6 +31,12 @@ class Client:
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
         """Send a request and read its answer. Raises ConnectionError when none comes at all."""
         reader, _ = await self.send(method, target, body, **headers)

@@ -134,17 +134,15 @@ def test_bent_searches_fare_alike(
     seen: Counter[str] = Counter()
 
     async def run() -> int:
-        straight, through = Client(engine.url), Client(served.url)
-        for number in examples(seconds):
-            rng = random.Random(f"{SEED} {number}")
-            try:
-                seen[await compare(straight, through, rng, index_name)] += 1
-            except BaseException as error:
-                sent = make_search(random.Random(f"{SEED} {number}"), index_name)
-                error.add_note(f"example {number}: {sent}")
-                raise
-        await straight.close()
-        await through.close()
+        async with Client(engine.url) as straight, Client(served.url) as through:
+            for number in examples(seconds):
+                rng = random.Random(f"{SEED} {number}")
+                try:
+                    seen[await compare(straight, through, rng, index_name)] += 1
+                except BaseException as error:
+                    sent = make_search(random.Random(f"{SEED} {number}"), index_name)
+                    error.add_note(f"example {number}: {sent}")
+                    raise
         return number
 
     number = asyncio.run(run())

@@ -46,6 +46,12 @@ class KnownFields:
     async def find(self, index: bytes, headers: Any, as_proxy: bool = True) -> IndexFields:
         return FIELDS
 
+    async def find_indices(self, request: SearchRequest) -> bytes:
+        return b"i"
+
+    async def find_unknown(self, named: Any, index: bytes, headers: Any) -> tuple[str, ...]:
+        return ()
+
 
 class Encoder:
     name = "m"
@@ -62,8 +68,8 @@ class NoRanker:
 
 
 def make_planner(settings: Settings) -> Planner:
-    catalog = PipelineCatalog(Upstream(settings.upstream), "pipelines", 60.0)
-    return Planner(settings, KnownFields(), NoRanker(), catalog)  # type: ignore[arg-type]
+    pipelines = PipelineCatalog(Upstream(settings.upstream), "", 10.0)
+    return Planner(settings, KnownFields(), NoRanker(), pipelines)  # type: ignore[arg-type]
 
 
 def make_request(rng: random.Random) -> tuple[str, bytes, list[Header], bytes]:
@@ -109,12 +115,12 @@ def parse(body: bytes) -> dict[str, Any]:
     return value
 
 
-def check_meaning(request: SearchRequest, original: bytes, sent: bytes) -> None:
+def check_meaning(original: bytes, sent: bytes, changed: set[str]) -> None:
     """Every key that is not ours to change is the client's, and of `ext` our block is gone."""
     before = parse(original) if original.strip() else {}
     after = parse(sent) if sent else {}
-    assert {k: v for k, v in before.items() if k not in OURS} == {
-        k: v for k, v in after.items() if k not in OURS
+    assert {k: v for k, v in before.items() if k not in changed} == {
+        k: v for k, v in after.items() if k not in changed
     }
     ext = before.get("ext")
     others = {k: v for k, v in ext.items() if k != "es_rerank"} if isinstance(ext, dict) else {}
@@ -142,12 +148,13 @@ def rewrite(planner: Planner, rng: random.Random, seen: Counter[str]) -> None:
         return
     original = json_sent(request, query, headers, body)
     target, own, text = write_request(request)
-    check_meaning(request, original, text)
+    check_meaning(original, text, {"ext"})
     if not isinstance(plan, Plan):
         seen[plan.reason] += 1
         return
     target, own, text = write_request(plan.widened())
-    check_meaning(request, original, text)
+    hidden = {"stored_fields", "_source"} if plan.additions.hidden else set()
+    check_meaning(original, text, OURS | hidden)
     sent = parse(text)
     hits = max(plan.window, plan.page.start + plan.page.size)
     assert (sent["from"], sent["size"]) == ("#0", f"#{hits}")
