@@ -60,8 +60,8 @@ def read_stored_fields(request: SearchRequest) -> list[str] | None:
 def can_store(request: SearchRequest) -> bool:
     """Whether the `stored_fields` leave room for what the proxy asks for.
 
-    `_none_` hides the hits' ids too, and is no longer itself beside `_source` or `fields`: the
-    cluster shall judge that.
+    `_none_` hides the hits' ids too, and is no longer itself beside `_source` or `fields`, nor on
+    Elasticsearch beside `highlight`: the cluster shall judge that.
     """
     stored = read_stored_fields(request)
     if stored is None or NO_STORED_FIELDS not in stored:
@@ -69,7 +69,8 @@ def can_store(request: SearchRequest) -> bool:
     shown = "_source" in request.body or any(
         plain(key).startswith("_source") for key, _ in request.parameters
     )
-    return stored == [NO_STORED_FIELDS] and not shown and "fields" not in request.body
+    others = {"fields", "highlight"}
+    return stored == [NO_STORED_FIELDS] and not shown and others.isdisjoint(request.body)
 
 
 def widen(request: SearchRequest, hits: int, additions: Additions) -> SearchRequest:

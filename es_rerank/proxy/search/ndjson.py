@@ -30,15 +30,14 @@ class Item:
 def read_items(body: bytes, index: bytes) -> list[Item]:
     """Read an `_msearch` body. `index` is that of the path, for headers that name none.
 
-    An empty first line, and a last header without a search, are passed over as the engine does.
-    Raises BodyError where a header cannot be read or the last line is not ended: the cluster
-    refuses such a body as a whole.
+    A last header without a search is passed over as the engine does. Raises BodyError where a
+    header cannot be read or the last line is not ended, since the cluster refuses such a body as a
+    whole, and where the first line is empty: that is a header to Elasticsearch from version 8 on,
+    and nothing to the others.
     """
     lines = body.split(b"\n")
-    if lines.pop() or not lines:
+    if lines.pop() or not lines or not lines[0]:
         raise BodyError("body")
-    if not lines[0]:
-        del lines[0]
     pairs = zip(lines[::2], lines[1::2], strict=False)
     items = [read_item(header, search, index) for header, search in pairs]
     if not items:

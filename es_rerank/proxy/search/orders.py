@@ -112,12 +112,18 @@ def identify(
         found = [
             hash((bytes(hit["_index"]), bytes(hit["_id"]), bytes(hit.get("_routing", b""))))
             if collapsed is None
-            else hash(bytes(RAW_OBJECT.decode(hit.get("fields", b"{}")).get(collapsed, b"null")))
+            else hash(read_group(hit, collapsed))
             for hit in hits
         ]
     except (KeyError, *UNREADABLE):
         return None
     return array("q", found) if len(set(found)) == len(found) else None
+
+
+def read_group(hit: Mapping[str, msgspec.Raw], field: str) -> bytes:
+    """The value that a group of hits has in common, without the white space of `pretty`."""
+    value = RAW_OBJECT.decode(hit.get("fields", b"{}")).get(field, b"null")
+    return msgspec.json.format(bytes(value), indent=-1)
 
 
 def follow(order: Order, present: Sequence[int], window: int) -> array[int]:

@@ -116,6 +116,13 @@ def test_identities_are_index_id_and_routing() -> None:
     assert identify([hit(_index='"a"')]) is None
 
 
+def test_a_group_is_known_however_it_is_written() -> None:
+    """The pages of one list may be asked for with `pretty` and without."""
+    plain, pretty = hit(fields='{"n":["a",1]}'), hit(fields='{\n "n" : [\n  "a",\n  1\n ]\n}')
+    assert identify([plain], "n") == identify([pretty], "n")
+    assert identify([hit(fields='{"n":["a ",1]}')], "n") != identify([pretty], "n")
+
+
 def test_collapsed_hits_are_known_by_their_group() -> None:
     first = hit(_index='"a"', _id='"1"', fields='{"brand":["x"],"other":[1]}')
     head_changed = hit(_index='"a"', _id='"2"', fields='{"brand":["x"]}')

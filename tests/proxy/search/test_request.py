@@ -278,6 +278,7 @@ def test_pages(body: str, query: bytes, page: Page | None) -> None:
         ("{}", b"stored_fields=_none_", None),
         ('{"stored_fields":"_none_","_source":true}', b"", "stored_fields"),
         ('{"stored_fields":"_none_","fields":["a"]}', b"", "stored_fields"),
+        ('{"stored_fields":"_none_","highlight":{}}', b"", "stored_fields"),
         ('{"stored_fields":["_none_","a"]}', b"", "stored_fields"),
         ('{"stored_fields":{"a":1}}', b"", "stored_fields"),
         ("{}", b"stored_fields=_none_&_source=true", "stored_fields"),
