@@ -76,7 +76,7 @@ class Passage:
             lines,
             b"".join(self._body),
             False,
-            method == "GET" or may_repeat(method, head.target),
+            may_repeat(method, head.target),
         )
         self._body.clear()
         self._exchange = self._upstream.begin(request, self)
