@@ -74,6 +74,11 @@ def test_an_exception_is_logged_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     assert "ValueError: broken" in json.loads(line)["exception"]
 
 
+LABELS = {"route", "outcome", "stage", "reason", "model", "kind", "device", "version"} | {
+    *("result", "state", "part", "status")
+}
+
+
 def test_metrics_have_our_prefix_base_units_and_few_labels() -> None:
     metrics = list(METRICS.collect())
     assert len(metrics) >= 9
@@ -81,9 +86,7 @@ def test_metrics_have_our_prefix_base_units_and_few_labels() -> None:
         assert re.fullmatch(r"es_rerank_[a-z_]+", metric.name)
         assert not re.search(r"_(ms|millis|kb|mb)$", metric.name)
         labels = {name for sample in metric.samples for name in sample.labels} - {"le"}
-        assert labels <= {"route", "outcome", "stage", "reason", "model", "kind", "device"} | {
-            "version"
-        }, metric.name
+        assert labels <= LABELS, metric.name
 
 
 def test_metrics_are_written_for_prometheus() -> None:

@@ -80,7 +80,7 @@ def test_neither_credentials_nor_query_text_are_logged_or_shown(tmp_path: Path) 
             assert process.wait(30) == 0
     assert any(r.headers("authorization") == [b"Bearer caller-secret"] for r in raw.requests)
     written = log.read_bytes()
-    assert b"ranking" in written  # the scorer's failure, at least
+    assert b"kept the engine's order" in written  # the scorer's failure, at least
     for secret in SECRETS:
         assert secret not in written + shown, secret
 
