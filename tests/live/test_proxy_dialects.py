@@ -100,7 +100,9 @@ def test_each_is_the_same_as_in_our_words(stand: Stand, name: str) -> None:
     written, query, block = BODIES[name]
     if name != "diversify" or stand.kind == "opensearch":
         refused = request(stand.direct, "POST", f"/{INDEX}/_search", written)
-        assert refused.status == 400, refused.data
+        # OpenSearch's neural search takes its block, and does nothing with it without a pipeline.
+        taken = stand.kind == "opensearch" and name.startswith("rerank")
+        assert refused.status in ({200, 400} if taken else {400}), refused.data
     answer = stand.search(written)
     assert answer.status == 200, answer.data
     assert answer.headers["X-Es-Rerank"].startswith("applied")
