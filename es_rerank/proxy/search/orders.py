@@ -186,6 +186,8 @@ class OrderCache:
 
     def _put(self, key: bytes, order: Order, born: float, until: float) -> None:
         self._drop(key)
+        while self._kept and next(iter(self._kept.values()))[2] <= self._clock():
+            self._drop(next(iter(self._kept)))
         self._kept[key] = (order, born, until)
         self._bytes += weigh(order)
         while self._kept and (len(self._kept) > ENTRIES or self._bytes > BYTES):

@@ -266,6 +266,18 @@ def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.find(b"e", "m") == cache.find(b"f", "m") == order
 
 
+def test_what_is_over_makes_room() -> None:
+    """Lists that nobody pages any further are not kept until there are too many."""
+    clock = Clock()
+    cache = OrderCache(10.0, clock)
+    order = Order(array("q", range(100)), 1, "applied", None, "m")
+    for number in range(50):
+        cache.keep(b"%d" % number, order)
+        clock.now += 1.0
+    assert len(cache._kept) == 10
+    assert cache._bytes == 10 * orders.weigh(order)
+
+
 def test_others_wait_while_a_list_is_ranked() -> None:
     async def scene() -> list[str]:
         cache, told = OrderCache(10.0), list[str]()
