@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import resource
+import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -136,6 +137,7 @@ def serve(
     from es_rerank.proxy.process.foreground import serve_here
     from es_rerank.proxy.process.supervisor import supervise
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end a proxy that is not up yet
     make_listener_context(settings.proxy)  # what is wrong with a certificate is told here and now
     app = ProxyApp(settings) if settings.proxy.workers == 1 else None
     bound = listen_all(settings)

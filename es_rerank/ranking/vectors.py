@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,12 @@ def encode_codes(vectors: NDArray[np.float32]) -> list[str]:
     scaled = np.divide(vectors * LARGEST, largest, out=np.zeros_like(vectors), where=largest > 0)
     codes = np.rint(scaled).astype(np.int8)
     return [base64.b64encode(row.tobytes()).decode("ascii") for row in codes]
+
+
+def find_dimensions(codes: Sequence[str | None]) -> int:
+    """The length that most codes have, in int8 values; 0 where there is no code."""
+    lengths = Counter(len(code) * 3 // 4 - code.count("=") for code in codes if code)
+    return lengths.most_common(1)[0][0] if lengths else 0
 
 
 def decode_codes(

@@ -3,11 +3,12 @@ from __future__ import annotations
 import base64
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from es_rerank.ranking.vectors import decode_codes, encode_codes
+from es_rerank.ranking.vectors import decode_codes, encode_codes, find_dimensions
 
 ROWS = arrays(np.float32, (2, 48), elements=st.floats(-1, 1, width=32)).filter(
     lambda rows: bool((np.linalg.norm(rows, axis=1) > 1e-3).all())
@@ -72,3 +73,10 @@ def test_no_codes() -> None:
     assert vectors.shape == (0, 384)
     assert present.shape == (0,)
     assert encode_codes(vectors) == []
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 384])
+def test_codes_tell_their_own_length(d: int) -> None:
+    codes = encode_codes(np.ones((3, d), dtype=np.float32))
+    assert find_dimensions([None, *codes, encode_codes(np.ones((1, d + 1), np.float32))[0]]) == d
+    assert find_dimensions([None, ""]) == 0

@@ -70,11 +70,15 @@ async def be_worker(start: Start, reader: asyncio.StreamReader) -> None:
 
 async def be_scorer(start: Start, reader: asyncio.StreamReader) -> None:
     """Keep the model for the workers."""
+    from prometheus_client.multiprocess import mark_process_dead
+
     from es_rerank.proxy.process.life import on_signals
     from es_rerank.proxy.process.scorer import ScorerServer
 
     stop = asyncio.Event()
     on_signals(stop)
+    # Gauges are of workers: a zero of this process would be the least of all.
+    mark_process_dead(start.name)  # type: ignore[no-untyped-call]
 
     async def watch() -> None:
         await read_order(reader)

@@ -34,6 +34,7 @@ from es_rerank.proxy.process.frames import (
 from es_rerank.proxy.scoring.job import NotReadyError, OverloadedError, ScorerGoneError
 from es_rerank.proxy.scoring.thread import DEADLINE
 from es_rerank.ranking.score import BiEncoderScorer, PairScorer, Scorer, VectorCache
+from es_rerank.ranking.threads import calm_numpy
 
 Kind = TypeVar("Kind", bound=Answer)
 PATIENCE_S = 300.0
@@ -49,6 +50,11 @@ class ScorerClient:
         self._path = str(path)
         self._idle: list[socket.socket] = []
         self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        """A model that was replaced leaves no connection behind."""
+        for connection in self._idle:
+            connection.close()
 
     def ask(self, request: Request, kind: type[Kind]) -> Kind:
         """Ask, and wait for an answer of that kind.
@@ -202,6 +208,7 @@ class RemotePairs:
 
 def connect(path: Path) -> tuple[Scorer, VectorCache | None]:
     """What the scorer process has. Raises as ScorerClient.ask does."""
+    calm_numpy()
     client = ScorerClient(path)
     found = client.ask(Describe(), Described)
     vectors = None if found.embedder is None else SharedVectorCache(RemoteEncoder(client, found))

@@ -180,7 +180,7 @@ class Planner:
             text=options.text_fields or found.text or read_query_fields(request),
             attributes=options.attribute_fields or found.attributes,
             price=options.price_field or found.price,
-            code=found.code if found.model == self._embedder_name() else None,
+            code=found.code if self._reads_codes(found) else None,
         )
         capped = tuple(cap.field for cap in options.ranking.crowding)
         named = () if block is None else (*(block.fields or ()), *capped)
@@ -203,6 +203,10 @@ class Planner:
             ),
         )
 
-    def _embedder_name(self) -> str | None:
+    def _reads_codes(self, found: IndexFields) -> bool:
+        """Whether an index's codes compare: with our embedder's, or where none is here, alone.
+
+        An index expression whose indices are of different models names none.
+        """
         cache = self._ranker.embedder
-        return None if cache is None else cache.encoder.name
+        return found.model is not None and (cache is None or cache.encoder.name == found.model)

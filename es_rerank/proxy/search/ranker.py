@@ -73,6 +73,7 @@ class Ranker:
         self._plain = JobThread("ranker without model")
         self._background = JobThread("embedder")
         self._embedding = 0
+        self._show_breaker()
 
     @property
     def ready(self) -> bool:
@@ -98,7 +99,6 @@ class Ranker:
             scorer, vectors = await self._connect(self.socket)
         self._scorer, self._vectors = scorer, vectors
         telemetry.MODEL_INFO.labels(scorer.name, self._settings.kind, self._settings.device).set(1)
-        self._show_breaker()
 
     async def _connect(self, path: Path) -> tuple[Scorer, VectorCache | None]:
         """What the scorer process has, once it has it."""

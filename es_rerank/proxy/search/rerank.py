@@ -232,7 +232,7 @@ class Reranker:
             hits,
             plan.fields,
             [cap.field for cap in plan.options.ranking.crowding],
-            0 if cache is None else cache.encoder.dimensions,
+            None if cache is None else cache.encoder.dimensions,
             self._ranker.reads_texts,
             plan.signal_fields,
         )

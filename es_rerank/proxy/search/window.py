@@ -21,7 +21,7 @@ from es_rerank.cluster.document import (
 )
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.ranking.candidate import Candidates, band_prices
-from es_rerank.ranking.vectors import decode_codes
+from es_rerank.ranking.vectors import decode_codes, find_dimensions
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 UNSET = msgspec.UNSET
@@ -37,24 +37,26 @@ def gather(
     hits: Sequence[Hit],
     fields: IndexFields,
     capped: Collection[str],
-    dimensions: int,
+    dimensions: int | None,
     every_text: bool,
     valued: Collection[str] = (),
 ) -> Candidates:
     """Turn hits into candidates.
 
     capped: attributes that crowding counts, beside those of the index. dimensions: of the codes, 0
-    where none are read. every_text: whether the scorer reads texts; otherwise only those of hits
-    without a stored vector are looked at. valued: fields whose values signals read.
+    where none are read, None where their own length tells. every_text: whether the scorer reads
+    texts; otherwise only those of hits without a stored vector are looked at. valued: fields whose
+    values signals read.
     """
     names = dict.fromkeys([*fields.attributes, *capped])
     others = [*names, *valued, *([fields.price] if fields.price is not None else [])]
-    code = fields.code if dimensions else None
+    code = fields.code if dimensions != 0 else None
     shown = read_shown(hits, others, code)
     vectors = present = None
     unread: Sequence[int] = range(len(hits))
     if code is not None:
-        vectors, present = decode_codes(shown.codes, dimensions)
+        length = find_dimensions(shown.codes) if dimensions is None else dimensions
+        vectors, present = decode_codes(shown.codes, length)
         if not every_text:
             unread = np.flatnonzero(~present).tolist()
     attributes = {name: shown.read(name, fold, join_attribute) for name in names}

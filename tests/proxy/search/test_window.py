@@ -112,6 +112,9 @@ def test_texts_are_read_where_they_are_needed(every_text: bool) -> None:
         "price band": [None, "3"],
     }
     assert [list(values) for values in found.values["price"]] == [[], [9]]
+    by_length = gather(hits, fields, [], None, every_text)
+    assert by_length.vectors is not None
+    np.testing.assert_array_equal(by_length.vectors, found.vectors)
     without = gather(hits, fields, [], 0, every_text)
     assert without.vectors is None
     assert list(without.texts) == ["Red", "Blue"]
