@@ -216,7 +216,8 @@ def say_field(plan: Plan, role: str, value: Any, sources: Sources) -> dict[str, 
 def say_vectors(plan: Plan, embeds: bool) -> str:
     """Which vectors count, in words."""
     if plan.fields.code is not None:
-        return "the stored ones; documents without are embedded here"
+        others = "documents without are embedded here" if embeds else "no embedder for the others"
+        return f"the stored ones; {others}"
     if not embeds:
         return "none: this model has no embedder"
     if plan.mapping.code is not None:

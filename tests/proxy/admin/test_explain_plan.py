@@ -118,7 +118,7 @@ def test_what_the_mapping_and_the_query_tell(stand: tuple[str, RawUpstream]) -> 
     assert said["fields"]["attributes"] == {"value": ["brand"], "from": "mapping names"}
     assert said["vectors"]["of_model"] == "all-MiniLM-L6-v2"
     assert said["vectors"]["recipe"] == "{title}"
-    assert said["vectors"]["used"] == "none: this model has no embedder"
+    assert said["vectors"]["used"] == "the stored ones; no embedder for the others"
     bare = explain(stand, "index=bare")
     assert bare["fields"]["text"] == {"value": ["title"], "from": "query"}
     assert bare["fields"]["price"] == {"value": None, "from": "nowhere"}
