@@ -19,6 +19,7 @@ from tests.proxy.process.proxies import Proxy, running, tables
 from tests.proxy.search.test_handler import Cluster
 from tests.proxy.wire import upstream
 
+CLOSED = 'es_rerank_breaker_state{state="closed"}'
 APPLIED = 'es_rerank_requests_total{outcome="applied",route="search"}'
 
 
@@ -32,7 +33,8 @@ def url() -> Iterator[str]:
 def proxy(tmp_path_factory: pytest.TempPathFactory, url: str) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("workers")
     with running(folder, tables(url), "--workers", "2") as proxy:
-        proxy.wait_until_applied()
+        proxy.wait_until_applied()  # by one of them
+        proxy.wait_for(lambda: proxy.metric(CLOSED) == 2, "two workers are up")
         yield proxy
 
 
@@ -43,7 +45,7 @@ def test_metrics_add_up(proxy: Proxy) -> None:
     assert marks == {"applied": 40}
     seen = {proxy.metric(APPLIED) for _ in range(6)}  # whichever worker answers
     assert seen == {before + 40}
-    assert proxy.metric('es_rerank_breaker_state{state="closed"}') == 2
+    assert proxy.metric(CLOSED) == 2
     assert proxy.metric("es_rerank_score_queue_depth") == 0
 
 
