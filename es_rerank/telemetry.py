@@ -171,7 +171,8 @@ def configure_logging(level: str = "info", form: str = "auto") -> None:
             structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line is one write: several workers share stderr, and their lines must not mingle.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 

@@ -3,8 +3,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -96,3 +99,18 @@ def test_metrics_are_written_for_prometheus() -> None:
     assert f'es_rerank_fallbacks_total{{reason="test"}} {before + 1}' in text
     assert f'es_rerank_build_info{{version="{__version__}"}} 1.0' in text
     assert "python_info" not in text  # a registry of our own: nothing of other libraries
+
+
+def test_lines_of_several_processes_do_not_mingle(tmp_path: Path) -> None:
+    """Workers share stderr: each line must reach it whole."""
+    code = (
+        "from es_rerank.telemetry import configure_logging, get_logger\n"
+        "configure_logging('info', 'json')\n"
+        "for i in range(400): get_logger().info('told', number=i, text='x' * 200)\n"
+    )
+    log = tmp_path / "log"
+    with log.open("ab") as stderr:
+        writers = [subprocess.Popen([sys.executable, "-c", code], stderr=stderr) for _ in range(4)]
+        assert [writer.wait(60) for writer in writers] == [0] * 4
+    numbers = Counter(json.loads(line)["number"] for line in log.read_text().splitlines())
+    assert numbers == dict.fromkeys(range(400), 4)
