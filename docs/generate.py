@@ -49,7 +49,7 @@ SAMPLE_SIZES = {"rank_window_size": "50"}
 CONFIGURATION = f"""\
 # Configuration
 
-<!-- Written by docs/generate.py from es_rerank/config.py. -->
+<!-- Written by docs/generate.py from es_rerank/config/. -->
 
 Every setting has a default; `es-rerank serve` runs without any file. A setting is taken from, in
 this order:
