@@ -21,7 +21,7 @@ from es_rerank.proxy.search.request import SearchRequest, plain
 # What shapes a hit, or where it is looked for; all else belongs to the client's own search.
 KEPT_KEYS = frozenset(
     {"_source", "fields", "docvalue_fields", "script_fields", "version", "seq_no_primary_term"}
-    | {"explain", "timeout", "runtime_mappings", "derived", "size", "from"}
+    | {"stored_fields", "explain", "timeout", "runtime_mappings", "derived", "size", "from"}
 )
 LEXICAL_PARAMETERS = frozenset(
     {"q", "df", "analyzer", "analyze_wildcard", "default_operator", "lenient"}

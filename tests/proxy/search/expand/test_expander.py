@@ -295,3 +295,12 @@ def test_a_vocabulary_that_cannot_be_learnt_is_noted() -> None:
         odd = {**MATCH, "collapse": {"field": "brand"}}
         assert search(proxy, odd)[1] == "applied; reason=synonyms-request"
     assert len(cluster.vectors) == 1  # tried again only after a minute
+
+
+def test_stored_fields_hold_for_neighbours_too() -> None:
+    with shop() as (proxy, cluster):
+        assert search(proxy, {**MATCH, "stored_fields": ["serial"]})[1] == "applied; expanded=knn"
+        search(proxy, {**MATCH, "from": 0}, b"/shop/_search?stored_fields=serial&filter_path=hits")
+    first, second = cluster.vectors
+    assert json.loads(first.body)["stored_fields"] == ["serial"]
+    assert second.target == b"/shop/_search?stored_fields=serial"
