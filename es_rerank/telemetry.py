@@ -44,6 +44,11 @@ FALLBACKS = Counter(
     ["reason"],
     registry=METRICS,
 )
+PARTLY_SCORED = Counter(
+    "es_rerank_partly_scored_searches",
+    "Searches for whose window the model had not the time to read all texts.",
+    registry=METRICS,
+)
 ORDER_CACHE = Counter(
     "es_rerank_order_cache",
     "Windows whose list had an order already (hit), had none (miss), or is not kept (bypass).",

@@ -36,6 +36,20 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.first_stage)
 
+    def take(self, rows: NDArray[np.int64]) -> Candidates:
+        """The candidates at those positions, in that order."""
+        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
+            return self
+        chosen = rows.tolist()
+        return Candidates(
+            first_stage=self.first_stage[rows],
+            texts=[self.texts[i] for i in chosen],
+            vectors=None if self.vectors is None else self.vectors[rows],
+            has_vector=None if self.has_vector is None else self.has_vector[rows],
+            attributes={k: [own[i] for i in chosen] for k, own in self.attributes.items()},
+            values={k: [own[i] for i in chosen] for k, own in self.values.items()},
+        )
+
 
 def band_prices(prices: Sequence[float | None], per_doubling: int = 1) -> list[Value]:
     """Turn prices into bands, by default one for each doubling of the price.

@@ -20,12 +20,14 @@ from es_rerank.ranking.score import (
     TooSlowError,
     VectorCache,
     fill_all,
+    fill_known,
     score_all,
 )
 
 UNKNOWN_LIMIT = 0.3
 """Share of unknown tokens in the query above which the model's opinion is not asked."""
-
+EMBEDDING_SHARE = 0.25
+"""Of a search's time, what embedding for diversity may take from a model that reads the texts."""
 
 Order = NDArray[np.int64]
 Diversifier = Callable[[NDArray[np.float64], Kernel, float], Order]
@@ -69,7 +71,9 @@ class Ranking:
     order: (n,) positions of the engine's order. blended: (n,) in 0..1, by engine position.
     relevance: (n,) model scores with NaN where unscored, or None when no model was asked.
     notes: what was left out, and why (`no-query-text`, `language`).
-    stages: seconds by stage. signals: (n,) by the signal's name.
+    stages: seconds by stage. signals: (n,) by the signal's name. scored: how many texts the model
+    read in time, and of how many, where that is not all. unembedded: texts without a stored vector
+    that there was no time to embed.
     """
 
     order: NDArray[np.int64]
@@ -78,6 +82,8 @@ class Ranking:
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
     signals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    scored: tuple[int, int] | None = None
+    unembedded: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,10 @@ class Window:
 
 @dataclass
 class Judged:
-    """A window under way: whether the model is asked, what was left out, what came of it."""
+    """A window under way: whether the model is asked, what was left out, what came of it.
+
+    late: (n,) bool, which texts the model had no time for; None where it read all.
+    """
 
     window: Window
     asked: bool
@@ -100,6 +109,9 @@ class Judged:
     candidates: Candidates
     relevance: NDArray[np.float64] | None = None
     failed: Exception | None = None
+    late: NDArray[np.bool_] | None = None
+    unembedded: Sequence[str] = ()
+    began: float = field(default_factory=time.perf_counter)
 
 
 def rank(
@@ -131,10 +143,7 @@ def rank_all(
 
     Returns a ranking for each window, or the error that befell it; others are not touched by it.
     """
-    started = time.perf_counter()
-    judged = [judge(window, scorer) for window in windows]
-    if vectors is not None:
-        embed(judged, scorer, vectors)
+    judged = prepare(windows, scorer, vectors)
     asked = [each for each in judged if each.asked and each.failed is None]
     scores = score_all(
         scorer, [each.window.query or "" for each in asked], [each.candidates for each in asked]
@@ -144,11 +153,25 @@ def rank_all(
             each.failed = result
         else:
             each.relevance = result
-    scored_s = time.perf_counter() - started
+    return finish(judged)
+
+
+def prepare(
+    windows: Sequence[Window], scorer: Scorer, vectors: VectorCache | None = None
+) -> list[Judged]:
+    """Judge windows and embed what that takes: all that comes before the model reads texts."""
+    judged = [judge(window, scorer) for window in windows]
+    if vectors is not None:
+        embed(judged, scorer, vectors)
+    return judged
+
+
+def finish(judged: Sequence[Judged]) -> list[Ranking | Exception]:
+    """Rank windows whose relevance is known by now, or say for each what befell it."""
     rankings: list[Ranking | Exception] = []
     for each in judged:
         try:
-            rankings.append(each.failed or arrange(each, scored_s))
+            rankings.append(each.failed or arrange(each))
         except Exception as error:
             rankings.append(error)
     return rankings
@@ -181,7 +204,7 @@ def embed(judged: Sequence[Judged], scorer: Scorer, vectors: VectorCache) -> Non
         filled = fill_all(
             [each.candidates for each in needing],
             vectors,
-            [each.window.budget_s for each in needing],
+            [share_budget(each, compares) for each in needing],
             queries,
         )
     except Exception as error:
@@ -189,15 +212,30 @@ def embed(judged: Sequence[Judged], scorer: Scorer, vectors: VectorCache) -> Non
             each.failed = error
         return
     for each, result in zip(needing, filled, strict=True):
-        if isinstance(result, TooSlowError):
+        if not isinstance(result, TooSlowError):
+            each.candidates = result
+        elif each.asked and compares:
             each.failed = result
         else:
-            each.candidates = result
+            # Vectors are for diversity alone here: a search that the model can rank goes on.
+            each.unembedded = result.texts
+            each.notes.append("vectors-later")
+            each.candidates = fill_known(each.candidates, vectors)
 
 
-def arrange(judged: Judged, scored_s: float) -> Ranking:
-    """Blend, diversify and crowd one window that was scored."""
-    started = time.perf_counter()
+def share_budget(judged: Judged, compares: bool) -> float | None:
+    """Seconds that embedding may take: all there are where it is vectors that are compared."""
+    budget_s = judged.window.budget_s
+    if budget_s is None or compares or not judged.asked:
+        return budget_s
+    return EMBEDDING_SHARE * budget_s
+
+
+def arrange(judged: Judged) -> Ranking:
+    """Blend, diversify and crowd one window that was scored.
+
+    What the model had no time for follows what it read, in the engine's order.
+    """
     candidates, options, relevance = judged.candidates, judged.window.options, judged.relevance
     notes, query = list(judged.notes), judged.window.query
     signals = {signal.name: signal.score(query, candidates) for signal, _ in options.signals}
@@ -208,6 +246,35 @@ def arrange(judged: Judged, scored_s: float) -> Ranking:
         [(signals[signal.name], weight) for signal, weight in options.signals],
     )
     blended_at = time.perf_counter()
+    late = judged.late if judged.late is not None and judged.late.any() else None
+    read = np.arange(len(candidates)) if late is None else np.flatnonzero(~late)
+    order = read[order_window(candidates.take(read), blended[read], options, notes)]
+    scored = None
+    if late is not None:
+        order = np.concatenate([order, np.flatnonzero(late)])
+        texts = sum(1 for text in candidates.texts if text)
+        scored = (texts - int(late.sum()), texts)
+    order = demote(order, candidates.attributes, options.crowding)
+    if relevance is not None:
+        order = keep_places(
+            order, np.isnan(relevance) if late is None else np.isnan(relevance) & ~late
+        )
+    stages = {
+        "score": blended_at - judged.began,
+        "diversify": time.perf_counter() - blended_at,
+    }
+    return Ranking(
+        order, blended, relevance, tuple(notes), stages, signals, scored, judged.unembedded
+    )
+
+
+def order_window(
+    candidates: Candidates,
+    blended: NDArray[np.float64],
+    options: RankingOptions,
+    notes: list[str],
+) -> Order:
+    """Order (n,) candidates by blended score and diversity, those below `min_score` last."""
     order = np.argsort(-blended, kind="stable").astype(np.int64)
     if options.diversity > 0:
         kernel = build_kernel(
@@ -226,14 +293,7 @@ def arrange(judged: Judged, scored_s: float) -> Ranking:
     if options.min_score is not None:
         low = blended[order] < options.min_score
         order = np.concatenate([order[~low], order[low]])
-    order = demote(order, candidates.attributes, options.crowding)
-    if relevance is not None:
-        order = keep_places(order, np.isnan(relevance))
-    stages = {
-        "score": scored_s + blended_at - started,
-        "diversify": time.perf_counter() - blended_at,
-    }
-    return Ranking(order, blended, relevance, tuple(notes), stages, signals)
+    return order
 
 
 def keep_places(order: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:

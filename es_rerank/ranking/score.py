@@ -31,8 +31,27 @@ class TextEncoder(Protocol):
     def unknown_share(self, text: str) -> float: ...
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a pair model takes.
+
+    calls: how many at one time, from several threads. texts: in one call at most; None for any.
+    tokens: of one pair at most. whole: a call takes a list whole and is over in time by itself, its
+    scores NaN where there was none left, as one that is passed on to another process.
+    """
+
+    calls: int = 1
+    texts: int | None = None
+    tokens: int = 512
+    whole: bool = False
+
+
 class PairModel(Protocol):
-    """What reads query and text together: a cross-encoder here, or one behind HTTP."""
+    """What reads query and text together: a cross-encoder here, or one behind HTTP.
+
+    It may have `limits`, see Limits, and `identity`: a text that is another one whenever scores
+    may be, by which scores are kept.
+    """
 
     name: str
 
@@ -43,6 +62,12 @@ class PairModel(Protocol):
     ) -> list[NDArray[np.float64] | Exception]: ...
 
     def unknown_share(self, text: str) -> float: ...
+
+
+def limits_of(model: PairModel) -> Limits:
+    """What the model takes; what it does not say is as Limits has it."""
+    found = getattr(model, "limits", None)
+    return found if isinstance(found, Limits) else Limits()
 
 
 class Scorer(Protocol):
@@ -157,6 +182,12 @@ class VectorCache:
             return np.zeros((0, self.encoder.dimensions), np.float32)
         return np.stack([known[key] for key in keys])
 
+    def find(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors that are kept, by text."""
+        keys = {text: hash_text(text) for text in texts}
+        with self._lock:
+            return {text: self._rows[key] for text, key in keys.items() if key in self._rows}
+
     @property
     def seconds_per_text(self) -> float:
         """How long embedding one text takes here; 0 until that is known."""
@@ -228,6 +259,13 @@ def fill_all(
     ]
 
 
+def fill_known(candidates: Candidates, cache: VectorCache) -> Candidates:
+    """Give candidates the vectors that are kept already, and leave the others without."""
+    missing = rows_without_vector(candidates, cache)
+    known = cache.find([candidates.texts[i] or "" for i in missing])
+    return put_vectors(candidates, cache, known)
+
+
 def rows_without_vector(candidates: Candidates, cache: VectorCache) -> list[int]:
     """Which candidates have a text, but no stored vector of the encoder's length."""
     stored = candidates.vectors
@@ -241,7 +279,7 @@ def rows_without_vector(candidates: Candidates, cache: VectorCache) -> list[int]
 def put_vectors(
     candidates: Candidates, cache: VectorCache, rows: Mapping[str, NDArray[np.float32]]
 ) -> Candidates:
-    """The candidates with their stored vectors, and those of `rows` by text where none is."""
+    """The candidates with their stored vectors, and those of `rows` by text where there are any."""
     n = len(candidates)
     vectors = np.zeros((n, cache.encoder.dimensions), np.float32)
     present = np.zeros(n, np.bool_)
@@ -250,8 +288,9 @@ def put_vectors(
         vectors[:] = stored
         present[:] = True if candidates.has_vector is None else candidates.has_vector
     for i in rows_without_vector(candidates, cache):
-        vectors[i] = rows[candidates.texts[i] or ""]
-        present[i] = True
+        if (row := rows.get(candidates.texts[i] or "")) is not None:
+            vectors[i] = row
+            present[i] = True
     return replace(candidates, vectors=vectors, has_vector=present)
 
 

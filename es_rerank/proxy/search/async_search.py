@@ -165,7 +165,10 @@ class AsyncHandler:
             written = msgspec.json.format(written, indent=2) + b"\n"
         written, coding = compress(written, find_header(sent.headers, b"accept-encoding"))
         marks = [
-            (MARK, mark(done.outcome, done.reason, plan.options.clamped)),
+            (
+                MARK,
+                mark(done.outcome, done.reason, plan.options.clamped, scored=done.scored),
+            ),
             (b"server-timing", write_timing(done.stages)),
         ]
         await send_answer(send, 200, written, [*without_length(answer.headers), *coding, *marks])

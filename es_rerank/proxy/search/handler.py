@@ -199,6 +199,7 @@ class SearchHandler:
                     asked.used,
                     plan.unknown,
                     corrected,
+                    done.scored,
                 ),
             ),
             (b"server-timing", write_timing(done.stages)),
@@ -249,11 +250,14 @@ def mark(
     expanded: Sequence[str] = (),
     unknown: Sequence[str] = (),
     corrected: str | None = None,
+    scored: str | None = None,
 ) -> bytes:
     """The value of X-Es-Rerank; `corrected` is percent-encoded, all but letters and digits."""
     parts = [outcome]
     if reason:
         parts.append(f"reason={reason}")
+    if scored:
+        parts.append(f"scored={scored}")
     if clamped:
         parts.append(f"clamped={','.join(clamped)}")
     if expanded:

@@ -227,7 +227,7 @@ class MsearchHandler:
             notes = [done.reason, "unknown-field" if plan.unknown else None]
             turn.response, turn.outcome = done.body, done.outcome
             turn.reason = ",".join(filter(None, notes)) or None
-            turn.stages = dict(done.stages)
+            turn.stages, turn.scored = dict(done.stages), done.scored
         finally:
             seat.leave()
 

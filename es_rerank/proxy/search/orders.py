@@ -57,6 +57,7 @@ class Order:
 
     identities: by place, of at most W hits, as keyed hashes. served: places below this have been
     shown, and are not moved any more. outcome and reason: how it came about. model: what ranked it.
+    scored: how much of the window it read, such as 64/100, where that was not all.
     """
 
     identities: array[int]
@@ -64,6 +65,7 @@ class Order:
     outcome: str
     reason: str | None
     model: str
+    scored: str | None = None
 
     @property
     def ranked(self) -> bool:

@@ -190,8 +190,10 @@ class Ranker:
         finally:
             self.breaker.record(admitted, good)
         for i, ranking in enumerate(rankings):
+            if isinstance(ranking, Ranking) and ranking.unembedded:
+                self._embed_later(ranking.unembedded)
             if isinstance(ranking, TooSlowError):
-                self._embed_later(ranking)
+                self._embed_later(ranking.texts)
                 rankings[i] = late = TimeoutError(str(ranking))
                 late.__cause__ = ranking
         return rankings
@@ -264,14 +266,12 @@ class Ranker:
         ]
         return np.concatenate([np.zeros((0, self._vectors.encoder.dimensions), np.float32), *parts])
 
-    def _embed_later(self, work: TooSlowError) -> None:
+    def _embed_later(self, texts: Sequence[str]) -> None:
         """Embed texts when nobody waits; not when enough of that is already to be done."""
         if self._vectors is None or self._embedding >= MAX_EMBEDDING:
             return
         self._embedding += 1
-        job = asyncio.wrap_future(
-            self._background.submit(partial(self._vectors.encode, work.texts))
-        )
+        job = asyncio.wrap_future(self._background.submit(partial(self._vectors.encode, texts)))
 
         def finish(done: asyncio.Future[Any]) -> None:
             self._embedding -= 1

@@ -51,12 +51,16 @@ class UnusableAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Reranked:
-    """The answer with its page. outcome: applied, skipped or fallback. stages: seconds by stage."""
+    """The answer with its page. outcome: applied, skipped or fallback. stages: seconds by stage.
+
+    scored: how much of the window the model read, such as 64/100, where that was not all.
+    """
 
     body: bytes
     outcome: str
     reason: str | None
     stages: Mapping[str, float]
+    scored: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Arranged:
     reason: str | None
     stages: Mapping[str, float]
     ranking: Ranking | None = None
+    scored: str | None = None
 
 
 class Reranker:
@@ -125,7 +130,7 @@ class Reranker:
             written = cut_answer(shown, written, pretty)
         for stage, seconds in stages.items():
             telemetry.STAGE_SECONDS.labels(stage).observe(seconds)
-        return Reranked(written, arranged.outcome, arranged.reason, stages)
+        return Reranked(written, arranged.outcome, arranged.reason, stages, arranged.scored)
 
     async def _arrange(
         self, plan: Plan, hits: Sequence[splice.RawHit], seat: Seat | None
@@ -158,8 +163,8 @@ class Reranker:
         if arranged.outcome in {"applied", "fallback"}:
             places = array("q", (present[i] for i in arranged.places if i is not None))
             served = min(plan.page.start + plan.page.size, len(places))
-            model = self._ranker.model
-            self._orders.keep(key, Order(places, served, arranged.outcome, arranged.reason, model))
+            how = (arranged.outcome, arranged.reason, self._ranker.model, arranged.scored)
+            self._orders.keep(key, Order(places, served, *how))
         return arranged
 
     def _follow(self, plan: Plan, key: bytes, known: Order, present: Sequence[int]) -> Arranged:
@@ -174,7 +179,7 @@ class Reranker:
         if not known.ranked and known.reason:
             telemetry.FALLBACKS.labels(known.reason).inc()
         stages = {"order-cache": time.perf_counter() - began}
-        return Arranged(places, known.outcome, known.reason, stages)
+        return Arranged(places, known.outcome, known.reason, stages, scored=known.scored)
 
     async def _rank(
         self, plan: Plan, hits: Sequence[splice.RawHit], timeout_s: float, ranker: Seat | Ranker
@@ -207,7 +212,11 @@ class Reranker:
                 outcome = "fallback"  # and so a list's first page is ranked anew the next time
                 telemetry.FALLBACKS.labels(BREAKER_OPEN).inc()
                 self._warn(BREAKER_OPEN)
-            return Arranged(order, outcome, notes, ranking.stages, ranking)
+            scored = None
+            if ranking.scored is not None:
+                scored = "{}/{}".format(*ranking.scored)
+                telemetry.PARTLY_SCORED.inc()
+            return Arranged(order, outcome, notes, ranking.stages, ranking, scored)
         telemetry.FALLBACKS.labels(reason).inc()
         self._warn(reason)
         return Arranged(as_it_came, "fallback", reason, {})

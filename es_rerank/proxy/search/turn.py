@@ -36,6 +36,7 @@ class Turn:
     outcome: str = "skipped"
     reason: str | None = None
     stages: dict[str, float] = field(default_factory=dict)
+    scored: str | None = None
 
     @property
     def asked(self) -> bytes:
@@ -94,13 +95,16 @@ def write_marks(turns: Sequence[Turn]) -> list[Header]:
     counts = Counter(turn.outcome for turn in turns)
     sums = [f"{name}={counts[name]}" for name in OUTCOMES if counts[name]]
     marks = [(MARK, "; ".join([summarise(turns), f"items={len(turns)}", *sums]).encode())]
-    each = ", ".join(
-        f"{turn.outcome};reason={turn.reason.replace(',', '+')}" if turn.reason else turn.outcome
-        for turn in turns
-    ).encode()
+    each = ", ".join(map(write_mark, turns)).encode()
     if len(each) <= LONGEST_MARK:
         marks.append((ITEMS_MARK, each))
     return marks
+
+
+def write_mark(turn: Turn) -> str:
+    """One search's entry in X-Es-Rerank-Items."""
+    reason = f";reason={turn.reason.replace(',', '+')}" if turn.reason else ""
+    return turn.outcome + reason + (f";scored={turn.scored}" if turn.scored else "")
 
 
 def join_stages(turns: Sequence[Turn]) -> dict[str, float]:
