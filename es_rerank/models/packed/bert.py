@@ -1,0 +1,118 @@
+"""BERT, MiniLM, RoBERTa, XLM-R and CamemBERT: layers that normalise after each sum.
+
+Devlin et al., NAACL 2019. Three things follow from the softmax alone and are exact: the keys' bias
+is left out (it adds the same to all weights of a token), the values' bias moves behind the mixing
+(weights sum to 1) and the scale of 1 / sqrt(d) moves into the queries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from es_rerank.models.packed.attention import Attention
+from es_rerank.models.packed.linear import Precision, pack_linear
+
+KINDS = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
+
+
+class BertEmbedding:
+    """Words, positions and types, summed and normalised."""
+
+    def __init__(self, model: Any, kind: Any) -> None:
+        part = model.embeddings
+        self._words = part.word_embeddings.weight.detach()
+        self._positions = part.position_embeddings.weight.detach().to(kind)
+        self._types = part.token_type_embeddings.weight.detach().to(kind)
+        self._norm = Norm(part.LayerNorm, kind)
+        self._kind = kind
+        shifted = model.config.model_type != "bert"
+        self._padding: int | None = part.word_embeddings.padding_idx if shifted else None
+
+    def __call__(self, ids: Any, places: Any, types: Any) -> Any:
+        """(t,) token ids, places in their sequence from 0, types or None, to (t, hidden)."""
+        import torch
+
+        look_up = torch.nn.functional.embedding
+        if self._padding is not None:
+            # RoBERTa counts from behind its padding token, and does not count that one.
+            counts = (ids != self._padding).long()
+            before = counts.cumsum(0) - counts
+            begin = torch.arange(len(ids), device=ids.device) - places
+            places = (before - before[begin] + 1) * counts + self._padding
+        rows = look_up(ids, self._words).to(self._kind)
+        rows += look_up(places, self._positions)
+        rows += self._types[0] if types is None else look_up(types, self._types)
+        return self._norm(rows)
+
+
+class BertLayer:
+    """One layer's weights, and its rows from the rows before."""
+
+    def __init__(self, layer: Any, precision: Precision, kind: Any) -> None:
+        import torch
+
+        inner, outer = layer.attention.self, layer.attention.output
+        self.heads: int = inner.num_attention_heads
+        self.head_size: int = inner.attention_head_size
+        scale = self.head_size**-0.5
+        query, key, value = (part.weight.detach() for part in (inner.query, inner.key, inner.value))
+        query_bias = inner.query.bias.detach() * scale
+        nothing = torch.zeros_like(query_bias)
+        self._query_weight, self._query_bias = (query * scale).to(kind), query_bias.to(kind)
+        # As views of one matrix, so that the first token's way costs no second copy.
+        joined = torch.cat([query * scale, key, value])
+        self._key = joined[len(query) : 2 * len(query)].to(kind)
+        self._value = joined[2 * len(query) :].to(kind)
+        self._packed = pack_linear(joined, torch.cat([query_bias, nothing, nothing]), precision)
+        out = outer.dense.weight.detach()
+        out_bias = outer.dense.bias.detach() + out @ inner.value.bias.detach()
+        self._out = pack_linear(out, out_bias, precision)
+        self._norm = Norm(outer.LayerNorm, kind)
+        up, down = layer.intermediate.dense, layer.output.dense
+        self._up = pack_linear(up.weight.detach(), up.bias.detach(), precision)
+        self._down = pack_linear(down.weight.detach(), down.bias.detach(), precision)
+        self._act = layer.intermediate.intermediate_act_fn
+        self._last_norm = Norm(layer.output.LayerNorm, kind)
+
+    def __call__(self, rows: Any, attention: Attention) -> Any:
+        """(t, hidden) to (t, hidden)."""
+        packed = self._packed(rows).view(len(rows), 3, self.heads, self.head_size)
+        return self._feed(rows, attention.attend(packed))
+
+    def first(self, rows: Any, attention: Attention) -> Any:
+        """(t, hidden) to the first tokens' (n, hidden)."""
+        import torch
+
+        own = attention.first(rows)
+        if attention.mixes_rows:
+            # q (W x) = (q W) x, and the same behind the mixing: no product over all tokens.
+            query = torch.nn.functional.linear(own, self._query_weight, self._query_bias)
+            split = (self.heads, self.head_size)
+            asked = torch.einsum("nhd,hdk->nhk", query.view(-1, *split), self._key.view(*split, -1))
+            mixed = attention.mix_rows(asked, rows)
+            seen = torch.einsum("nhk,hdk->nhd", mixed, self._value.view(*split, -1))
+            return self._feed(own, seen.reshape(len(own), -1))
+        packed = self._packed(rows).view(len(rows), 3, self.heads, self.head_size)
+        query = attention.first(packed[:, 0])
+        return self._feed(own, attention.attend_first(query, packed[:, 1:]))
+
+    def _feed(self, rows: Any, seen: Any) -> Any:
+        rows = self._norm(self._out.add_to(rows, seen))
+        return self._last_norm(self._down.add_to(rows, self._act(self._up(rows))))
+
+
+class Norm:
+    """A LayerNorm's weights."""
+
+    def __init__(self, norm: Any, kind: Any) -> None:
+        self._shape = norm.normalized_shape
+        self._weight = norm.weight.detach().to(kind)
+        self._bias = None if norm.bias is None else norm.bias.detach().to(kind)
+        self._eps = norm.eps
+
+    def __call__(self, rows: Any) -> Any:
+        import torch
+
+        return torch.nn.functional.layer_norm(
+            rows, self._shape, self._weight, self._bias, self._eps
+        )
