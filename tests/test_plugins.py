@@ -10,7 +10,7 @@ from es_rerank.config import Settings
 from es_rerank.errors import ConfigError
 from es_rerank.plugins import GROUPS, load_plugin
 from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.diversify import KernelWeights, build_kernel
+from es_rerank.ranking.diversity.kernel import KernelWeights, build_kernel
 from tests.plugins import EXAMPLE, install_example
 
 ROOT = Path(__file__).parents[1]

@@ -24,6 +24,8 @@ class Candidates:
     has_vector: (n,) bool; None when every row of `vectors` counts.
     attributes: per attribute n values, None where a document has none.
     values: per field that a signal reads, n lists of its values as the document has them.
+    facets: (n, e) unit rows z(query, document), by a model that reads both: in which way a
+        candidate fits this query. Zeros where there is none; None when no model gives them.
     """
 
     first_stage: NDArray[np.float64]
@@ -32,6 +34,7 @@ class Candidates:
     has_vector: NDArray[np.bool_] | None = None
     attributes: Mapping[str, Sequence[Value]] = field(default_factory=dict)
     values: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
+    facets: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.first_stage)
@@ -48,6 +51,7 @@ class Candidates:
             has_vector=None if self.has_vector is None else self.has_vector[rows],
             attributes={k: [own[i] for i in chosen] for k, own in self.attributes.items()},
             values={k: [own[i] for i in chosen] for k, own in self.values.items()},
+            facets=None if self.facets is None else self.facets[rows],
         )
 
 

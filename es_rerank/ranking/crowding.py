@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from es_rerank.ranking.diversify import number_values
+from es_rerank.ranking.diversity.kernel import number_values
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from es_rerank.ranking.blend import Weights, blend
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap, demote
-from es_rerank.ranking.diversify import Kernel, KernelWeights, build_kernel, greedy_map
+from es_rerank.ranking.diversity.dpp import greedy_map
+from es_rerank.ranking.diversity.kernel import Kernel, KernelWeights, build_kernel
 from es_rerank.ranking.score import (
     BiEncoderScorer,
     Scorer,
@@ -283,6 +284,7 @@ def order_window(
             candidates.has_vector,
             candidates.attributes,
             options.kernel,
+            candidates.facets,
         )
         if kernel is None:
             notes.append("nothing-to-diversify-by")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from es_rerank.ranking.blend import Weights
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap
-from es_rerank.ranking.diversify import Kernel, KernelWeights
+from es_rerank.ranking.diversity.kernel import Kernel, KernelWeights
 from es_rerank.ranking.pipeline import RankingOptions, keep_places, rank
 from es_rerank.ranking.score import BiEncoderScorer, PairScorer, VectorCache
 from tests.ranking.bag_of_words import BagOfWords, WordOverlap
@@ -118,11 +118,12 @@ def test_min_score_demotes() -> None:
     candidates = replace(window(), attributes=attributes)
     options = RankingOptions(Weights(1.0, 0.0), diversity=1.0, kernel=KernelWeights(0, 1))
     spread = rank("red shoe", candidates, options, PairScorer(WordOverlap()))
-    assert spread.order.tolist() == [0, 3, 4, 2, 1]
+    assert spread.order.tolist() == [3, 2, 4, 0, 1]
+    options = replace(options, diversity=0.5)
     for min_score in (0.6, 1.0):
         options = replace(options, min_score=min_score)
         kept = rank("red shoe", candidates, options, PairScorer(WordOverlap()))
-        assert kept.order.tolist() == [3, 4, 0, 2, 1]
+        assert kept.order.tolist() == [3, 4, 2, 0, 1]
 
 
 @pytest.mark.parametrize("query", ["red shoe", None])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from es_rerank.cluster.document import Document, read_text
 from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.diversify import Kernel
+from es_rerank.ranking.diversity.kernel import Kernel
 
 Floats = NDArray[np.float64]
 

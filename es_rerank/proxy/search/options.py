@@ -12,7 +12,7 @@ from es_rerank.config import Expansion, IndexSettings, RerankSettings, read_expa
 from es_rerank.errors import RequestError
 from es_rerank.ranking.blend import Weights
 from es_rerank.ranking.crowding import Cap
-from es_rerank.ranking.diversify import KernelWeights
+from es_rerank.ranking.diversity.kernel import KernelWeights
 from es_rerank.ranking.pipeline import RankingOptions
 
 Value = TypeVar("Value")

@@ -24,7 +24,7 @@ from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import SearchRequest
 from es_rerank.proxy.search.vectors import VectorError, find_vectors, raise_vectors
 from es_rerank.proxy.upstream import principal
-from es_rerank.ranking.diversify import greedy_map
+from es_rerank.ranking.diversity.dpp import greedy_map
 from es_rerank.ranking.pipeline import Diversifier, RankingOptions, Signal
 
 

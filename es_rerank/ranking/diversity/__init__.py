@@ -1,0 +1,1 @@
+"""How alike candidates are, and orders that spread them."""
