@@ -103,6 +103,37 @@ WAITING = Gauge(
     registry=METRICS,
     multiprocess_mode="livesum",
 )
+SCORE_BATCH = Histogram(
+    "es_rerank_score_batch_size",
+    "Texts in one call of the model.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+    registry=METRICS,
+)
+SCORE_SEARCHES = Histogram(
+    "es_rerank_score_batch_searches",
+    "Searches that share one call of the model.",
+    buckets=(1, 2, 4, 8, 16, 32),
+    registry=METRICS,
+)
+SCORE_SPEED = Gauge(
+    "es_rerank_score_tokens_per_second",
+    "How fast the model reads, as its latest calls have shown; of about four bytes each.",
+    registry=METRICS,
+    multiprocess_mode="livemax",
+)
+CACHE_LOOKUPS = Counter(
+    "es_rerank_cache_lookups",
+    "Texts looked up in a cache (score, redis, vector, token), by result (hit, miss, error).",
+    ["cache", "result"],
+    registry=METRICS,
+)
+CACHE_BYTES = Gauge(
+    "es_rerank_cache_bytes",
+    "About how many bytes a cache takes.",
+    ["cache"],
+    registry=METRICS,
+    multiprocess_mode="livesum",
+)
 UPSTREAM_REPEATS = Counter(
     "es_rerank_upstream_repeats",
     "Requests sent again: a kept connection was stale, or another node had to answer.",

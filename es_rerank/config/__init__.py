@@ -25,6 +25,7 @@ from es_rerank.config.rerank import (
     RerankSettings,
     read_expansions,
 )
+from es_rerank.config.score_cache import ScoreCacheSettings
 from es_rerank.config.section import Section
 from es_rerank.config.settings import (
     ENV_DELIMITER,
@@ -52,6 +53,7 @@ __all__ = [
     "PipelinesSettings",
     "ProxySettings",
     "RerankSettings",
+    "ScoreCacheSettings",
     "Section",
     "Settings",
     "TelemetrySettings",

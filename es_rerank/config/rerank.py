@@ -59,6 +59,18 @@ class RerankSettings(Section):
     max_waiting: int = Field(
         32, ge=1, description="Searches waiting for the model; more keep the engine's order."
     )
+    batching: bool = Field(
+        True,
+        description="Score several searches' texts in one call of a cross-encoder; off, one search "
+        "after the other.",
+    )
+    batch_wait_ms: float = Field(
+        2.0,
+        ge=0,
+        le=50,
+        description="Milliseconds that a call which is not full waits for other searches at most, "
+        "where they come that fast.",
+    )
     order_cache_s: float = Field(
         60.0,
         ge=0,

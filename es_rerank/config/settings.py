@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from es_rerank.config.model import EnrichSettings, ModelSettings
 from es_rerank.config.proxy import AdminSettings, PipelinesSettings, ProxySettings
 from es_rerank.config.rerank import IndexSettings, RerankSettings
+from es_rerank.config.score_cache import ScoreCacheSettings
 from es_rerank.config.section import Section
 from es_rerank.config.upstream import UpstreamSettings
 
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     proxy: ProxySettings = Field(default_factory=ProxySettings)
     rerank: RerankSettings = Field(default_factory=RerankSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
+    score_cache: ScoreCacheSettings = Field(default_factory=ScoreCacheSettings)
     enrich: EnrichSettings = Field(default_factory=EnrichSettings)
     pipelines: PipelinesSettings = Field(default_factory=PipelinesSettings)
     admin: AdminSettings = Field(default_factory=AdminSettings)

@@ -67,7 +67,7 @@ class ProxyApp:
         self.admin_port: int | None = None
         self._catalog = FieldCatalog(self.upstream)
         self._reloading = asyncio.Lock()
-        self._go_by(settings, Ranker(settings.model, settings.rerank, settings.plugins, scorer))
+        self._go_by(settings, make_ranker(settings, scorer))
 
     def know_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Learn which address is the admin routes' own: the second, where there are two."""
@@ -106,7 +106,7 @@ class ProxyApp:
             old = self.ranker
             ranker = old
             if settings.model != self.settings.model or scorer != old.socket or not old.ready:
-                ranker = Ranker(settings.model, settings.rerank, settings.plugins, scorer)
+                ranker = make_ranker(settings, scorer)
                 await self._load(ranker)
                 if old.ready and not ranker.ready:
                     log.error("the model in use stays", model=old.model)
@@ -228,3 +228,8 @@ class ProxyApp:
         if scope["server"] is not None and scope["server"][1] == self.admin_port:
             return not (ours or is_search)
         return ours and scope["path"].removeprefix(PREFIX) not in OPEN_PAGES
+
+
+def make_ranker(settings: Settings, scorer: Path | None) -> Ranker:
+    """The ranker that the settings ask for; scorer: the socket of the model's own process."""
+    return Ranker(settings.model, settings.rerank, settings.plugins, scorer, settings.score_cache)

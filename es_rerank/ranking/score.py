@@ -64,12 +64,6 @@ class PairModel(Protocol):
     def unknown_share(self, text: str) -> float: ...
 
 
-def limits_of(model: PairModel) -> Limits:
-    """What the model takes; what it does not say is as Limits has it."""
-    found = getattr(model, "limits", None)
-    return found if isinstance(found, Limits) else Limits()
-
-
 class Scorer(Protocol):
     """Scores candidates for a query.
 

@@ -31,14 +31,21 @@ from es_rerank.proxy.process.frames import (
     read_length,
     write_frame,
 )
-from es_rerank.proxy.scoring.job import NotReadyError, OverloadedError, ScorerGoneError
+from es_rerank.proxy.scoring.job import (
+    LateError,
+    NotReadyError,
+    OverloadedError,
+    ScorerGoneError,
+)
 from es_rerank.proxy.scoring.thread import DEADLINE
-from es_rerank.ranking.score import BiEncoderScorer, PairScorer, Scorer, VectorCache
+from es_rerank.ranking.score import BiEncoderScorer, Limits, PairScorer, Scorer, VectorCache
 from es_rerank.ranking.threads import calm_numpy
 
 Kind = TypeVar("Kind", bound=Answer)
 PATIENCE_S = 300.0
 """Seconds that an answer may take where nobody waits for it."""
+CALLS = 8
+"""Searches of a worker that the scorer may have at one time."""
 GRACE_S = 10.0
 """Seconds past a search's time after which its answer is given up: until then it fills caches."""
 
@@ -177,10 +184,14 @@ class SharedVectorCache(VectorCache):
 
 
 class RemotePairs:
-    """A PairModel in the scorer process."""
+    """A PairModel in the scorer process, which has a queue of its own."""
 
-    def __init__(self, client: ScorerClient, name: str) -> None:
-        self.name = name
+    limits = Limits(calls=CALLS, whole=True)
+
+    def __init__(self, client: ScorerClient, found: Described) -> None:
+        self.name = found.name
+        self.identity = found.identity
+        self.tokens_per_s = found.tokens_per_s
         self._client = client
 
     def score_pairs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -193,13 +204,23 @@ class RemotePairs:
     def score_lists(
         self, lists: Sequence[tuple[str, Sequence[str]]]
     ) -> list[NDArray[np.float64] | Exception]:
-        """Score several queries' texts. Returns (n,) per query, or what befell it."""
+        """Score several queries' texts, the first of them first.
+
+        Returns (n,) per query, NaN where there was no time, or what befell it.
+        """
         asked = [(mend(query), [mend(text) for text in texts]) for query, texts in lists]
         answer = self._client.ask(Score(asked, left_s()), Scores)
-        return [
-            np.frombuffer(scores, np.float64) if error is None else ModelError(error)
-            for scores, error in zip(answer.lists, answer.errors, strict=True)
-        ]
+        self.tokens_per_s = answer.tokens_per_s
+        results: list[NDArray[np.float64] | Exception] = []
+        for raw, error, begun in zip(answer.lists, answer.errors, answer.begun, strict=True):
+            scores = np.frombuffer(raw, np.float64)
+            if error is not None:
+                results.append(ModelError(error))
+            elif len(scores) and np.isnan(scores).all():
+                results.append(LateError(begun))
+            else:
+                results.append(scores)
+        return results
 
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that the model does not know, 0 to 1."""
@@ -214,4 +235,4 @@ def connect(path: Path) -> tuple[Scorer, VectorCache | None]:
     vectors = None if found.embedder is None else SharedVectorCache(RemoteEncoder(client, found))
     if found.kind == "bi-encoder" and vectors is not None:
         return BiEncoderScorer(vectors), vectors
-    return PairScorer(RemotePairs(client, found.name)), vectors
+    return PairScorer(RemotePairs(client, found)), vectors

@@ -33,7 +33,7 @@ class Encode(msgspec.Struct, tag="encode"):
 
 
 class Score(msgspec.Struct, tag="score"):
-    """Score each query's texts, within `left_s` seconds."""
+    """Score each query's texts, the first of them first, within `left_s` seconds."""
 
     lists: list[tuple[str, list[str]]]
     left_s: float | None = None
@@ -54,13 +54,19 @@ Request = Describe | Encode | Score | ShareUnknown | Ping
 
 
 class Described(msgspec.Struct, tag="described"):
-    """The model. embedder: what embeds, of so many dimensions; seconds_per_text: how fast."""
+    """The model. embedder: what embeds, of so many dimensions; seconds_per_text: how fast.
+
+    identity: another one whenever scores may be. tokens_per_s: how fast pairs are read; 0 while
+    that is not known.
+    """
 
     kind: str
     name: str
     embedder: str | None
     dimensions: int
     seconds_per_text: float
+    identity: str = ""
+    tokens_per_s: float = 0.0
 
 
 class Vectors(msgspec.Struct, tag="vectors"):
@@ -71,10 +77,15 @@ class Vectors(msgspec.Struct, tag="vectors"):
 
 
 class Scores(msgspec.Struct, tag="scores"):
-    """Per list (n,) float64, and what went wrong with it where something did."""
+    """Per list (n,) float64, NaN where there was no time, and what went wrong where something did.
+
+    begun: per list, whether any of it was.
+    """
 
     lists: list[bytes]
     errors: list[str | None]
+    begun: list[bool]
+    tokens_per_s: float = 0.0
 
 
 class Share(msgspec.Struct, tag="share"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -35,11 +35,16 @@ from es_rerank.proxy.process.frames import (
     write_frame,
 )
 from es_rerank.proxy.scoring.job import OverloadedError
-from es_rerank.proxy.scoring.load import load
+from es_rerank.proxy.scoring.load import QUEUED, load, queue_pairs
+from es_rerank.proxy.scoring.pairs import Pairs
 from es_rerank.proxy.scoring.thread import JobThread
 from es_rerank.ranking.score import PairScorer, Scorer, VectorCache
 
 Result = TypeVar("Result")
+PATIENCE_S = 60.0
+"""Seconds for scores that nobody waits for."""
+WAY_BACK_S = 0.002
+"""Of a search's time, what the answer's way to the worker takes."""
 log = telemetry.get_logger()
 
 
@@ -50,6 +55,7 @@ class ScorerServer:
         self._settings = settings
         self._scorer: Scorer | None = None
         self._vectors: VectorCache | None = None
+        self._pairs: Pairs | None = None
         self._error: str | None = None
         self._searches = JobThread("scorer")
         self._background = JobThread("embedder")
@@ -69,6 +75,12 @@ class ScorerServer:
         job = self._searches.submit(partial(load, model, self._settings.plugins))
         try:
             scorer, vectors = await asyncio.wrap_future(job)
+            if isinstance(scorer, PairScorer) and model.kind in QUEUED:
+                settings = self._settings
+                queue = partial(
+                    queue_pairs, scorer.model, model, settings.score_cache, settings.rerank
+                )
+                self._pairs = await asyncio.wrap_future(self._searches.submit(queue))
         except Exception as error:  # whatever a model's files or a GPU can do
             self._error = str(error) or repr(error)
             log.error("the model cannot be loaded", error=self._error)
@@ -88,6 +100,8 @@ class ScorerServer:
     async def _answer(self, request: Request) -> Answer:
         if isinstance(request, Ping):
             overdue_s = self._searches.overdue_s()
+            if self._pairs is not None:
+                overdue_s = max(overdue_s, self._pairs.overdue_s())
             return Pong(self._scorer is not None, self._error, max(overdue_s, 0.0))
         if self._scorer is None:
             if self._error is not None:
@@ -100,7 +114,7 @@ class ScorerServer:
         except OverloadedError:
             return Failed("overloaded", "too many searches wait for the scorer")
         except Exception as error:
-            return Failed("broken", f"{type(error).__name__}: {error}")
+            return Failed("broken", describe(error))
 
     async def _work(self, request: Request, scorer: Scorer) -> Answer:
         vectors = self._vectors
@@ -111,6 +125,8 @@ class ScorerServer:
                 None if vectors is None else vectors.encoder.name,
                 0 if vectors is None else vectors.encoder.dimensions,
                 0.0 if vectors is None else vectors.seconds_per_text,
+                "" if self._pairs is None else self._pairs.cache.identity,
+                0.0 if self._pairs is None else self._pairs.pace.tokens_per_s,
             )
         if isinstance(request, ShareUnknown):
             embeds = request.embedder and vectors is not None
@@ -120,6 +136,8 @@ class ScorerServer:
         if isinstance(request, Encode) and vectors is not None:
             rows = await self._run(partial(vectors.encode, request.texts), request.left_s)
             return Vectors(rows.astype(np.float32).tobytes(), vectors.seconds_per_text)
+        if isinstance(request, Score) and self._pairs is not None:
+            return await self._score(request, self._pairs)
         if isinstance(request, Score) and isinstance(scorer, PairScorer):
             scored = await self._run(
                 partial(scorer.model.score_lists, request.lists), request.left_s
@@ -129,26 +147,55 @@ class ScorerServer:
                     b"" if isinstance(each, Exception) else np.asarray(each, np.float64).tobytes()
                     for each in scored
                 ],
-                [
-                    f"{type(each).__name__}: {each}" if isinstance(each, Exception) else None
-                    for each in scored
-                ],
+                [describe(each) if isinstance(each, Exception) else None for each in scored],
+                [True] * len(scored),
             )
         return Failed("broken", f"this scorer does not {type(request).__name__}")
+
+    async def _score(self, request: Score, pairs: Pairs) -> Scores:
+        """Score each list, as much of it as there is time for."""
+        with self._queued(request.left_s):
+            left_s = PATIENCE_S if request.left_s is None else request.left_s
+            deadline = time.monotonic() + left_s - min(WAY_BACK_S, left_s / 4)
+            # On a thread: it may ask Redis.
+            asks = await asyncio.wrap_future(
+                self._words.submit(lambda: [pairs.open(*each) for each in request.lists])
+            )
+            for ask in asks:
+                pairs.submit(ask, deadline)
+            if asks:
+                await pairs.wait(asks)
+            return Scores(
+                [ask.scores.tobytes() for ask in asks],
+                [None if ask.error is None else describe(ask.error) for ask in asks],
+                [ask.begun or pairs.overdue_s() > 0 for ask in asks],
+                pairs.pace.tokens_per_s,
+            )
 
     async def _run(self, work: Callable[[], Result], left_s: float | None) -> Result:
         """Do work for a search within its time, or in the background where nobody waits."""
         if left_s is None:
             return await asyncio.wrap_future(self._background.submit(work))
-        if self._waiting >= self._settings.rerank.max_waiting:
-            raise OverloadedError
-        self._waiting += 1
-        job = self._searches.submit(work, time.monotonic() + left_s)
-        try:
+        with self._queued(left_s):
+            job = self._searches.submit(work, time.monotonic() + left_s)
             # What has begun is finished, for the caches; what has not when time is over is dropped.
             done, _ = await asyncio.wait({future := asyncio.wrap_future(job)}, timeout=left_s)
             if not done and job.cancel():
                 raise TimeoutError
             return await future
+
+    @contextlib.contextmanager
+    def _queued(self, left_s: float | None) -> Iterator[None]:
+        """Count what searches wait for. Raises OverloadedError."""
+        if left_s is not None and self._waiting >= self._settings.rerank.max_waiting:
+            raise OverloadedError
+        self._waiting += 1
+        try:
+            yield
         finally:
             self._waiting -= 1
+
+
+def describe(error: Exception) -> str:
+    """An error as text."""
+    return f"{type(error).__name__}: {error}"

@@ -17,6 +17,14 @@ BREAKER_OPEN = "breaker-open"
 """Notes that the model was left alone, since it had failed too often."""
 
 
+class LateError(TimeoutError):
+    """Ranking took longer than there was time. begun: whether it had begun at all."""
+
+    def __init__(self, begun: bool) -> None:
+        super().__init__("ranking was under way" if begun else "ranking was not begun")
+        self.begun = begun
+
+
 class OverloadedError(Exception):
     """More searches wait for the model than may."""
 
@@ -53,26 +61,40 @@ class WithoutModel:
         return 0.0
 
 
-def rank_jobs(
-    jobs: Sequence[Job], scorer: Scorer, vectors: VectorCache | None, began: float
-) -> list[Ranking | Exception]:
-    """Read the windows and rank them; `began` is when they were handed in (monotonic)."""
+def read_windows(jobs: Sequence[Job], began: float) -> tuple[list[Window], list[Exception | None]]:
+    """The jobs' windows, of those that could be read, and what befell each job.
+
+    began: when they were handed in (monotonic).
+    """
     windows: list[Window] = []
-    results: list[Ranking | Exception | None] = []
+    failed: list[Exception | None] = []
     for job in jobs:
         try:
             candidates = job.gather()
         except Exception as error:
-            results.append(error)
+            failed.append(error)
             continue
-        results.append(None)
+        failed.append(None)
         left_s = began + job.timeout_s - time.monotonic()
-        options = job.options
-        if isinstance(scorer, WithoutModel):
-            options = replace(options, weights=replace(options.weights, relevance=0.0))
-        windows.append(Window(job.query, candidates, options, left_s))
+        windows.append(Window(job.query, candidates, job.options, left_s))
+    return windows, failed
+
+
+def without_model(window: Window) -> Window:
+    """A window that no model is asked about."""
+    weights = replace(window.options.weights, relevance=0.0)
+    return replace(window, options=replace(window.options, weights=weights))
+
+
+def rank_jobs(
+    jobs: Sequence[Job], scorer: Scorer, vectors: VectorCache | None, began: float
+) -> list[Ranking | Exception]:
+    """Read the windows and rank them; `began` is when they were handed in (monotonic)."""
+    windows, failed = read_windows(jobs, began)
+    if isinstance(scorer, WithoutModel):
+        windows = [without_model(window) for window in windows]
     rankings = iter(rank_all(windows, scorer, vectors))
-    done = [next(rankings) if result is None else result for result in results]
+    done = [next(rankings) if error is None else error for error in failed]
     if isinstance(scorer, WithoutModel):
         return [
             each
@@ -92,6 +114,10 @@ def assess(rankings: Sequence[Ranking | Exception], whole: bool) -> bool | None:
         return True
     excused = (TooSlowError, OverloadedError, NotReadyError, *(() if whole else (TimeoutError,)))
     failed = [
-        each for each in rankings if isinstance(each, Exception) and not isinstance(each, excused)
+        each
+        for each in rankings
+        if isinstance(each, Exception)
+        and not isinstance(each, excused)
+        and not (isinstance(each, LateError) and not each.begun)  # a long queue says nothing
     ]
     return False if failed else None

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from es_rerank.config import ModelSettings
+from es_rerank.config import ModelSettings, RerankSettings, ScoreCacheSettings
 from es_rerank.plugins import load_plugin
+from es_rerank.proxy.scoring.identity import identify
+from es_rerank.proxy.scoring.pairs import Pairs, warm
+from es_rerank.proxy.scoring.score_cache import ScoreCache
 from es_rerank.ranking.score import (
     ENOUGH_TO_TIME,
     BiEncoderScorer,
+    Limits,
+    PairModel,
     PairScorer,
     Scorer,
     VectorCache,
@@ -17,6 +22,10 @@ from es_rerank.ranking.score import (
 from es_rerank.ranking.threads import calm_numpy
 
 WARM_UP = "a product's description of usual length, which teaches how long texts take here; " * 6
+QUEUED = frozenset({"cross-encoder", "remote"})
+"""Kinds whose pairs are scored each by itself, and so can wait in a queue and be kept."""
+REMOTE = Limits(calls=8, texts=32)
+"""TEI takes 32 texts in a request, by default."""
 LOCAL = frozenset({"bi-encoder", "cross-encoder"})
 """Kinds that load a model here."""
 
@@ -59,3 +68,32 @@ def load(
         vectors = VectorCache(load_embedder(settings.embedder, settings.device))
     vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
     return scorer, vectors
+
+
+def queue_pairs(
+    model: PairModel, settings: ModelSettings, cache: ScoreCacheSettings, rerank: RerankSettings
+) -> Pairs:
+    """The queue before a model that reads pairs, its speed known where it runs here.
+
+    Raises ConfigError for a Redis that cannot be set up.
+    """
+    from es_rerank.proxy.scoring.shared_scores import SharedScores
+
+    # A process that passes texts on leaves Redis to the one that has the model.
+    limits = find_limits(model, settings)
+    shared = SharedScores(cache) if cache.redis_url and not limits.whole else None
+    kept = ScoreCache(
+        identify(model, settings), int(cache.max_mb * 1_000_000), cache.keep_s, shared
+    )
+    pairs = Pairs(model, limits, kept, rerank.batching, rerank.batch_wait_ms / 1000)
+    if settings.kind in LOCAL and not limits.whole:
+        warm(pairs, WARM_UP, ENOUGH_TO_TIME)
+    return pairs
+
+
+def find_limits(model: PairModel, settings: ModelSettings) -> Limits:
+    """What the model says that it takes, or what its kind does."""
+    found = getattr(model, "limits", None)
+    if isinstance(found, Limits):
+        return found
+    return REMOTE if settings.kind == "remote" else Limits()

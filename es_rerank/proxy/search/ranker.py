@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank import telemetry
-from es_rerank.config import ModelSettings, RerankSettings
+from es_rerank.config import ModelSettings, RerankSettings, ScoreCacheSettings
 from es_rerank.proxy.scoring.breaker import Breaker, State
 from es_rerank.proxy.scoring.job import (
     Job,
+    LateError,
     NotReadyError,
     OverloadedError,
     ScorerGoneError,
@@ -25,26 +26,24 @@ from es_rerank.proxy.scoring.job import (
     assess,
     rank_jobs,
 )
-from es_rerank.proxy.scoring.load import load
-from es_rerank.proxy.scoring.thread import JobThread
+from es_rerank.proxy.scoring.load import QUEUED, load, queue_pairs
+from es_rerank.proxy.scoring.pairs import Pairs
+from es_rerank.proxy.scoring.stages import Opened, close_jobs, open_jobs
+from es_rerank.proxy.scoring.thread import JobThread, Result
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking, RankingOptions
-from es_rerank.ranking.score import Scorer, TooSlowError, VectorCache
+from es_rerank.ranking.score import PairScorer, Scorer, TooSlowError, VectorCache
 
 PART = 64
 """Texts embedded in one go in the background."""
 MAX_EMBEDDING = 4
 """Windows waiting to be embedded in the background at most."""
 CONNECT_EVERY_S = 0.2
+FIRST_FINISH_S = 0.004
+"""Seconds that diversity and what follows are taken for until it is known."""
+MOST_KEPT = 0.25
+"""Share of a search's time that is kept for that at most."""
 log = telemetry.get_logger()
-
-
-class LateError(TimeoutError):
-    """Ranking took longer than there was time. begun: whether it had begun at all."""
-
-    def __init__(self, begun: bool) -> None:
-        super().__init__("ranking was under way" if begun else "ranking was not begun")
-        self.begun = begun
 
 
 class Ranker:
@@ -59,12 +58,16 @@ class Ranker:
         rerank: RerankSettings,
         plugins: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         scorer: Path | None = None,
+        cache: ScoreCacheSettings | None = None,
     ) -> None:
         self.error: str | None = None
         self.breaker = Breaker(rerank.breaker)
         self._settings = settings
         self._rerank = rerank
         self._plugins = plugins
+        self._cache = cache or ScoreCacheSettings()
+        self._pairs: Pairs | None = None
+        self._finish_s = FIRST_FINISH_S
         self.socket = scorer
         self._waiting = 0
         self._scorer: Scorer | None = None
@@ -97,6 +100,9 @@ class Ranker:
             scorer, vectors = await asyncio.wrap_future(job)
         else:
             scorer, vectors = await self._connect(self.socket)
+        if isinstance(scorer, PairScorer) and self._settings.kind in QUEUED:
+            queue = partial(queue_pairs, scorer.model, self._settings, self._cache, self._rerank)
+            self._pairs = await asyncio.wrap_future(self._thread.submit(queue))
         self._scorer, self._vectors = scorer, vectors
         telemetry.MODEL_INFO.labels(scorer.name, self._settings.kind, self._settings.device).set(1)
 
@@ -114,11 +120,15 @@ class Ranker:
         """Let the threads go; what they do now is finished, what waits is not begun."""
         for thread in (self._thread, self._plain, self._background):
             thread.close()
+        if self._pairs is not None:
+            self._pairs.close()
 
     def change(self, rerank: RerankSettings) -> None:
         """Go by other settings from now on."""
         self._rerank = rerank
         self.breaker.change(rerank.breaker)
+        if self._pairs is not None:
+            self._pairs.change(rerank.batching, rerank.batch_wait_ms / 1000)
 
     @property
     def reads_texts(self) -> bool:
@@ -175,11 +185,14 @@ class Ranker:
         # A shorter time than the operator's, asked for by a request, proves nothing.
         whole = max(job.timeout_s for job in jobs) * 1000 >= self._rerank.timeout_ms
         try:
-            rankings = await self._run(self._thread, jobs, scorer, self._vectors)
+            if isinstance(scorer, PairScorer) and self._pairs is not None:
+                rankings = await self._score_pairs(jobs, scorer, self._pairs)
+            else:
+                rankings = await self._run(self._thread, jobs, scorer, self._vectors)
             good = assess(rankings, whole)
         except LateError as error:
             # Nor does a long queue, unless what runs at its head is over time itself.
-            if whole and (error.begun or self._thread.overdue_s() > 0):
+            if whole and (error.begun or self._overdue_s() > 0):
                 good = False
             raise
         except (OverloadedError, NotReadyError):
@@ -198,6 +211,31 @@ class Ranker:
                 late.__cause__ = ranking
         return rankings
 
+    async def _score_pairs(
+        self, jobs: Sequence[Job], scorer: PairScorer, pairs: Pairs
+    ) -> list[Ranking | Exception]:
+        """Rank in two stages; between them the model reads texts, together with other searches'.
+
+        Raises as `_run` does.
+        """
+        began = time.monotonic()
+        timeout_s = max(each.timeout_s for each in jobs)
+        reserve_s = min(2 * self._finish_s, MOST_KEPT * timeout_s)
+        work = partial(open_jobs, jobs, scorer, self._vectors, pairs, began, reserve_s)
+        opened = await self._do(self._thread, work, began + timeout_s)
+        asks = [each.ask for each in opened if isinstance(each, Opened)]
+        if asks:
+            await pairs.wait(asks)
+        scored_at = time.monotonic()
+        if asks:
+            # Late or not, what was scored is worth the moment that this takes.
+            until = max(began + timeout_s, scored_at + 2 * self._finish_s)
+            closing = partial(close_jobs, opened, pairs)
+            rankings = await self._do(self._thread, closing, until)
+            self._finish_s += 0.2 * (time.monotonic() - scored_at - self._finish_s)
+            return rankings
+        return [each for each in opened if not isinstance(each, Opened)]
+
     async def _run(
         self,
         thread: JobThread,
@@ -209,9 +247,14 @@ class Ranker:
         began = time.monotonic()
         timeout_s = max(each.timeout_s for each in jobs)
         work = partial(rank_jobs, jobs, scorer, vectors, began)
-        job = thread.submit(work, began + timeout_s)
+        return await self._do(thread, work, began + timeout_s)
+
+    async def _do(self, thread: JobThread, work: Callable[[], Result], deadline: float) -> Result:
+        """Do work on a thread by then (monotonic). Raises LateError, or what the work raises."""
+        job = thread.submit(work, deadline)
+        left_s = deadline - time.monotonic()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job), timeout_s)
+            return await asyncio.wait_for(asyncio.wrap_future(job), left_s)
         except TimeoutError:
             raise LateError(begun=not job.cancel()) from None
         finally:
@@ -280,8 +323,18 @@ class Ranker:
 
         job.add_done_callback(finish)
 
+    def _overdue_s(self) -> float:
+        """By how much the model is late; negative when it is not."""
+        late_s = self._thread.overdue_s()
+        return late_s if self._pairs is None else max(late_s, self._pairs.overdue_s())
+
     def _restart_if_stuck(self) -> None:
         """Leave a thread that is long past its job's time, and go on with another."""
+        if self._pairs is not None:
+            overdue_s = self._pairs.overdue_s()
+            if self._pairs.restart(self._rerank.stuck_s):
+                telemetry.RESTARTS.labels("thread").inc()
+                log.error("the model is stuck: its thread is left alone", overdue_s=overdue_s)
         for thread in (self._thread, self._plain):
             overdue_s = thread.overdue_s()
             if overdue_s > self._rerank.stuck_s and thread.replace():

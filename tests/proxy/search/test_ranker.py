@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from es_rerank.config import ModelSettings, RerankSettings
 from es_rerank.errors import ModelError
 from es_rerank.proxy.scoring.job import Job, NotReadyError, OverloadedError
+from es_rerank.proxy.scoring.load import REMOTE
 from es_rerank.proxy.search.batch import Batch, Seat
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.ranking.candidate import Candidates
@@ -62,25 +63,29 @@ def test_windows_are_ranked() -> None:
 
 def test_a_job_over_time_that_was_not_begun_is_dropped() -> None:
     asked: list[str] = []
-    go = threading.Event()
+    begun, go = threading.Barrier(REMOTE.calls + 1), threading.Event()
 
     def score(_: str, text: str) -> float:
         asked.append(text)
+        if not go.is_set():
+            begun.wait(10)
         go.wait(5)
         return 1.0
 
     async def job(ranker: Ranker) -> list[object]:
-        jobs = [
-            asyncio.create_task(ranker.rank("q", partial(candidates, [name, name]), OPTIONS, wait))
-            for name, wait in (("first", 5.0), ("second", 0.1))
+        firsts = [
+            asyncio.create_task(ranker.rank("q", partial(candidates, ["first"] * 2), OPTIONS, 5))
+            for _ in range(REMOTE.calls)
         ]
+        await asyncio.to_thread(begun.wait, 10)
         began = time.monotonic()
-        late = await asyncio.gather(jobs[1], return_exceptions=True)
+        second = ranker.rank("q", partial(candidates, ["second"] * 2), OPTIONS, 0.1)
+        late = await asyncio.gather(second, return_exceptions=True)
         assert time.monotonic() - began < 2
         go.set()
-        return [*late, await jobs[0]]
+        return [*late, await firsts[0]]
 
-    results = run(score, job)
+    results = run(score, job, max_waiting=32)
     assert isinstance(results, list)
     late, ranking = results
     assert isinstance(late, TimeoutError)
