@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import urllib3
@@ -26,15 +27,30 @@ def icecat_folder() -> Path:
     return cache_folder() / "benchmarks" / "icecat"
 
 
+@dataclass(frozen=True)
+class Running:
+    """A proxy that runs: its address and its process."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
 def proxy(stack: Stack, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run the real proxy in front of the engine, with default settings; yields its address.
 
     `settings` are `ES_RERANK_*` variables. Raises EsRerankError when it does not become ready.
     """
+    with running_proxy(stack, settings) as running:
+        yield running.url
+
+
+@contextmanager
+def running_proxy(stack: Stack, settings: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """The same; yields its process too."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    log = stack.folder / "proxy.log"
+    log = stack.folder / f"proxy-{port}.log"
     command = [sys.executable, "-m", "es_rerank", "serve"]
     command += ["--upstream", stack.url, "--port", str(port)]
     say(f"Starting the proxy at {url}, log {log} ...")
@@ -49,7 +65,7 @@ def proxy(stack: Stack, settings: Mapping[str, str] | None = None) -> Iterator[s
         )
     try:
         _wait_until_ready(process, url, log)
-        yield url
+        yield Running(url, process.pid)
     finally:
         process.terminate()
         try:

@@ -27,7 +27,8 @@ REQUEST_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "es_rerank_stage_duration_seconds",
-    "Time of a search's stages: upstream, score, diversify, order-cache, show.",
+    "Time of a search's stages: upstream, score, diversify, order-cache, rerank (all that comes "
+    "after upstream), show.",
     ["stage"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
     registry=METRICS,

@@ -7,6 +7,10 @@ ask for. Every search carries a word that no product holds, another one each tim
 is answered from what was kept, except the lists that were seen. All kinds are asked in turns, in
 another order for each query; the client and the proxy keep to a core each. What counts is the
 paired difference: proxy less engine, query by query.
+
+A second proxy has a cross-encoder (MiniLM with a seeded head) whose scores are warm by then and
+whose orders are not kept: its `rerank stage` is what Server-Timing says that all took from the
+engine's answer to the page, in the proxy itself.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import http.client
 import json
 import os
 import random
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
+from benchmarks.reranker import save_reranker
 from benchmarks.stack import proxy
 from es_rerank.demo import sample
 from es_rerank.demo.shops import Shop, load_sample
@@ -37,7 +43,7 @@ from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.compare import bootstrap_interval
 
 WINDOW, PAGE = 100, 10
-COMMON = {"rank_window_size": WINDOW, "timeout_ms": 5000}
+COMMON = {"rank_window_size": WINDOW, "timeout_ms": 60_000}
 BUDGET_MS = 3.0
 SEED = 20
 OFF = {"weights": {"relevance": 0, "first_stage": 1}}
@@ -47,13 +53,17 @@ INTERVAL = "ours, median of the paired differences, bootstrap 95 %"
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to ask. block: of `ext.es_rerank`; None asks the engine itself."""
+    """A way to ask. block: of `ext.es_rerank`; None asks the engine itself.
+
+    reads: asks the proxy with a cross-encoder.
+    """
 
     name: str
     enriched: bool
     size: int
     block: Mapping[str, Any] | None = None
     seen: bool = False
+    reads: bool = False
 
 
 KINDS = (
@@ -66,7 +76,14 @@ KINDS = (
     Kind("no model, no diversity, enriched", True, PAGE, {**OFF, "diversity": 0}),
     Kind("default model, new query", True, PAGE, {}),
     Kind("default model, list seen", True, PAGE, {}, seen=True),
+    Kind("cross-encoder, scores warm", True, PAGE, {}, seen=True, reads=True),
 )
+READER = {
+    "ES_RERANK_MODEL__KIND": "cross-encoder",
+    "ES_RERANK_RERANK__ORDER_CACHE_S": "0",
+}
+NAME = "ES_RERANK_MODEL__NAME"
+STAGE = re.compile(r"\brerank;dur=([0-9.]+)")
 GATED = ("no model, plain", "no model, enriched")
 
 
@@ -75,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__ or "")
     options.add_argument("--rounds", type=int, default=3, help="times that each query is asked")
     options.add_argument("--queries", type=int, default=100, help="how many of the shop's queries")
+    options.add_argument("--model", help="folder or hub id of a cross-encoder")
     options.add_argument("--url", help="an OpenSearch that holds the shop already")
     options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
     chosen = options.parse_args(arguments)
@@ -90,9 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with opened as stack, ExitStack() as started:
             with on_core(1):
                 proxy_url = started.enter_context(proxy(stack))
+                model = chosen.model or str(save_reranker(Path(folder)))
+                reader_url = started.enter_context(proxy(stack, {**READER, NAME: model}))
             with on_core(0):
-                times = measure(shop, stack, proxy_url, queries, chosen.rounds)
-    publish(make_rows(times), chosen, f"A search through the proxy, {stack.engine}")
+                urls = (stack.url, proxy_url, reader_url)
+                times, stages = measure(shop, stack, urls, queries, chosen.rounds)
+    publish(
+        [*make_rows(times), *make_stage_rows(stages)],
+        chosen,
+        f"A search through the proxy, {stack.engine}",
+    )
 
 
 @contextmanager
@@ -111,12 +136,17 @@ def on_core(number: int) -> Iterator[None]:
 
 
 def measure(
-    shop: Shop, stack: Stack, proxy_url: str, queries: Sequence[str], rounds: int
-) -> dict[str, list[float]]:
-    """Milliseconds by kind, the same query at the same place of each list; one round warms up."""
+    shop: Shop, stack: Stack, urls: tuple[str, str, str], queries: Sequence[str], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds by kind, the same query at the same place of each list; one round warms up.
+
+    urls: the engine's, the proxy's, and that of the proxy with a cross-encoder. Returns the
+    client's times, and those of the rerank stage.
+    """
     rng = random.Random(SEED)
-    connections = {url: connect(url) for url in (stack.url, proxy_url)}
+    connections = {url: connect(url) for url in urls}
     times: dict[str, list[float]] = defaultdict(list)
+    stages: dict[str, list[float]] = defaultdict(list)
     asked = 0
     for number in range(-1, rounds):
         say(f"Round {number + 1} of {rounds} ...")
@@ -124,15 +154,16 @@ def measure(
             for kind in rng.sample(KINDS, len(KINDS)):
                 asked += 1
                 words = f"{text} {'zqseen' if kind.seen else f'zq{asked}'}"
-                url = stack.url if kind.block is None else proxy_url
+                url = urls[0] if kind.block is None else urls[2 if kind.reads else 1]
                 index = stack.enriched if kind.enriched else stack.plain
                 body: dict[str, Any] = {"size": kind.size, "query": shop.query(words)}
                 if kind.block is not None:
                     body["ext"] = {"es_rerank": {**COMMON, **kind.block}}
-                took_ms = ask(connections[url], f"/{index}/_search", body)
+                took_ms, stage_ms = ask(connections[url], f"/{index}/_search", body)
                 if number >= 0:
                     times[kind.name].append(took_ms)
-    return times
+                    stages[kind.name].append(stage_ms)
+    return times, stages
 
 
 def connect(url: str) -> http.client.HTTPConnection:
@@ -140,8 +171,11 @@ def connect(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port)
 
 
-def ask(connection: http.client.HTTPConnection, target: str, body: Any) -> float:
-    """Milliseconds until the whole answer is there. Raises EsRerankError when it is none."""
+def ask(connection: http.client.HTTPConnection, target: str, body: Any) -> tuple[float, float]:
+    """Milliseconds until the whole answer is there, and of the proxy's rerank stage.
+
+    Raises EsRerankError when it is none.
+    """
     sent = json.dumps(body).encode()
     began = time.perf_counter()
     connection.request("POST", target, sent, {"Content-Type": "application/json"})
@@ -152,7 +186,8 @@ def ask(connection: http.client.HTTPConnection, target: str, body: Any) -> float
     few = mark == "skipped; reason=few-hits"
     if answer.status != 200 or not (mark.startswith("applied") or few):
         raise EsRerankError(f"a search was answered {answer.status}, {mark}: {received[:300]!r}")
-    return took_ms
+    stage = STAGE.search(answer.headers.get("Server-Timing", ""))
+    return took_ms, float(stage[1]) if stage else 0.0
 
 
 def make_rows(times: Mapping[str, Sequence[float]]) -> list[Row]:
@@ -190,6 +225,27 @@ def make_rows(times: Mapping[str, Sequence[float]]) -> list[Row]:
             )
         )
     return rows
+
+
+def make_stage_rows(stages: Mapping[str, Sequence[float]]) -> list[Row]:
+    """The rerank stage of each kind that has one."""
+    return [
+        compare_row(
+            f"{kind.name}: rerank stage",
+            ours=float(np.median(stages[kind.name])),
+            rival="the budget",
+            theirs=BUDGET_MS,
+            unit="ms",
+            better="lower",
+            n=len(stages[kind.name]),
+            spread=Spread(
+                *quartiles(np.array(stages[kind.name])), "ours, the middle half of searches"
+            ),
+            gate=kind.reads,
+        )
+        for kind in KINDS
+        if kind.block is not None
+    ]
 
 
 def quartiles(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -39,15 +39,16 @@ Answer = NDArray[np.float64] | Exception
 class Ask:
     """One search's texts. Read by its owner, written by the queue.
 
-    keys: of the texts in the cache. scores: (n,), NaN until a text is scored. order: positions that
-    are yet to be scored, in the order in which they are read; `at` is the next.
+    keys: of the texts in the cache. costs: their tokens, about, once it is submitted. scores: (n,),
+    NaN until a text is scored. order: positions that are yet to be scored, in the order in which
+    they are read; `at` is the next.
     """
 
     query: str
     texts: Sequence[str]
     keys: Sequence[bytes]
     scores: NDArray[np.float64]
-    costs: Sequence[int]
+    costs: Sequence[int] = ()
     deadline: float = FOREVER
     order: list[int] = field(default_factory=list)
     at: int = 0
@@ -125,13 +126,13 @@ class Pairs:
         """A search's texts with the scores that are known already. Looks into the cache alone."""
         keys = self.cache.hash_texts(texts)
         scores = self.cache.find(query, keys)
-        costs = count_tokens(query, texts, self._limits.tokens)
-        return Ask(query, texts, keys, scores, costs)
+        return Ask(query, texts, keys, scores)
 
     def is_short(self, ask: Ask, deadline: float, share: float = 1.0) -> bool:
         """Whether the texts without a score will take more than that share of the time left."""
         if self._limits.texts is not None:
             return False
+        self._count(ask)
         if self._limits.whole:
             self.pace.tell(getattr(self.model, "tokens_per_s", 0.0))
         with self._lock:
@@ -144,11 +145,16 @@ class Pairs:
         left_s = deadline - time.monotonic()
         return self.pace.estimate_s(ahead + own) > share * left_s
 
+    def _count(self, ask: Ask) -> None:
+        if not ask.costs:
+            ask.costs = count_tokens(ask.query, ask.texts, self._limits.tokens)
+
     def submit(self, ask: Ask, deadline: float, order: Sequence[int] | None = None) -> None:
         """Have what has no score scored by then (monotonic), in that order of positions.
 
         `ask.done` is set when all are, when no more will be in time, and when the model failed.
         """
+        self._count(ask)
         ask.order = ask.missing() if order is None else list(order)
         ask.deadline = deadline
         if not ask.order:

@@ -128,6 +128,7 @@ class Reranker:
         written = splice.write_answer(taken, page, added_ms, pretty and shown is None)
         if shown is not None:
             written = cut_answer(shown, written, pretty)
+        stages["rerank"] = time.perf_counter() - began
         for stage, seconds in stages.items():
             telemetry.STAGE_SECONDS.labels(stage).observe(seconds)
         return Reranked(written, arranged.outcome, arranged.reason, stages, arranged.scored)

@@ -127,7 +127,7 @@ def test_the_window_is_asked_for_and_the_page_given(stand: Any) -> None:
     assert find(head, "x-elastic-product") == ["Elasticsearch"]
     assert find(head, "content-length") == [str(len(body))]
     stages = [part.split(";dur=") for part in find(head, "server-timing")[0].split(", ")]
-    assert [name for name, _ in stages] == ["upstream", "score", "diversify"]
+    assert [name for name, _ in stages] == ["upstream", "score", "diversify", "rerank"]
     assert all(float(ms) >= 0 for _, ms in stages)
     assert json.loads(model.requests[-1].body)["query"] == "shoes"
 

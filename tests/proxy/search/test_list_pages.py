@@ -93,11 +93,11 @@ def test_a_list_is_ranked_once_and_its_pages_are_cut_out_of_it() -> None:
     with stand() as (proxy, shop, model):
         first, mark, head = search(proxy, 0)
         assert (first, mark, len(model.requests)) == (list(range(30, 20, -1)), "applied", 1)
-        assert timing(head) == ["upstream", "score", "diversify"]
+        assert timing(head) == ["upstream", "score", "diversify", "rerank"]
         shop.score = lambda number: -number  # a model that would now say the contrary
         second, mark, head = search(proxy, 10, highlight={"fields": {"title": {}}})
         assert (second, mark, len(model.requests)) == (list(range(20, 10, -1)), "applied", 1)
-        assert timing(head) == ["upstream", "order-cache"]
+        assert timing(head) == ["upstream", "order-cache", "rerank"]
         assert search(proxy, 0)[0] == first
         text = ask(proxy, b"GET /_es_rerank/metrics")[2].decode()
         counts = dict(
@@ -172,7 +172,7 @@ def test_what_follows_a_page_that_fell_back_keeps_to_the_engines_order() -> None
         shop.numbers.insert(0, 99)
         second, mark, head = search(proxy, 10)
         assert (second, mark) == (list(range(11, 21)), "fallback; reason=deadline")
-        assert timing(head) == ["upstream", "order-cache"]
+        assert timing(head) == ["upstream", "order-cache", "rerank"]
         assert len(model.requests) == 1
         time.sleep(0.4)  # the scorer's thread comes free
         # The first page may rank again, and the pages after it follow that.

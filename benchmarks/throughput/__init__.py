@@ -1,0 +1,1 @@
+"""How much can be done at a time."""
