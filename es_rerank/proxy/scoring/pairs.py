@@ -35,7 +35,7 @@ FOREVER = float("inf")
 Answer = NDArray[np.float64] | Exception
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Ask:
     """One search's texts. Read by its owner, written by the queue.
 

@@ -13,6 +13,9 @@ from es_rerank.ranking.blend import scale
 from es_rerank.ranking.pipeline import Judged, Ranking, finish, prepare
 from es_rerank.ranking.score import PairScorer, VectorCache, check_scores
 
+OVERDUE_S = 0.05
+"""A call of the model that is later than that is a failure of the model's."""
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -101,7 +104,7 @@ def close(opened: Opened, pairs: Pairs) -> Ranking | Exception:
     if ask.error is not None:
         judged.failed = ask.error
     elif len(scores) and late.all():
-        judged.failed = LateError(begun=ask.begun or pairs.overdue_s() > 0)
+        judged.failed = LateError(begun=ask.begun or pairs.overdue_s() > OVERDUE_S)
     else:
         relevance = np.full(len(judged.candidates), np.nan)
         relevance[opened.rows] = scores

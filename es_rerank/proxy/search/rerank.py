@@ -29,6 +29,7 @@ from es_rerank.proxy.search.orders import Order, OrderCache, follow, identify
 from es_rerank.proxy.search.page import Page
 from es_rerank.proxy.search.plan import Plan
 from es_rerank.proxy.search.ranker import Ranker
+from es_rerank.proxy.search.seen import Seen
 from es_rerank.proxy.search.window import gather
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.pipeline import Ranking
@@ -84,6 +85,7 @@ class Reranker:
     def __init__(self, ranker: Ranker, orders: OrderCache) -> None:
         self._ranker = ranker
         self._orders = orders
+        self._seen = Seen()
         self._fallen: Counter[str] = Counter()
         self._quiet_until: dict[str, float] = {}
 
@@ -245,6 +247,7 @@ class Reranker:
             None if cache is None else cache.encoder.dimensions,
             self._ranker.reads_texts,
             plan.signal_fields,
+            self._seen,
         )
 
 

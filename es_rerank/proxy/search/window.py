@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from es_rerank.cluster.document import (
     read_values,
 )
 from es_rerank.cluster.fields import IndexFields
+from es_rerank.proxy.search.seen import Document, Hit, Seen, weigh
 from es_rerank.ranking.candidate import Candidates, band_prices
 from es_rerank.ranking.vectors import decode_codes, find_dimensions
 
@@ -29,7 +30,6 @@ SCORES = msgspec.json.Decoder(list[float | None])
 ESCAPED = re.compile(r'["\\\x00-\x1f]')
 """What no key holds that is found: such a one would have to be written escaped."""
 SCALARS = frozenset({str, int, float, bool})
-Hit = Mapping[str, msgspec.Raw]
 Made = TypeVar("Made")
 
 
@@ -40,56 +40,120 @@ def gather(
     dimensions: int | None,
     every_text: bool,
     valued: Collection[str] = (),
+    seen: Seen | None = None,
 ) -> Candidates:
     """Turn hits into candidates.
 
     capped: attributes that crowding counts, beside those of the index. dimensions: of the codes, 0
     where none are read, None where their own length tells. every_text: whether the scorer reads
     texts; otherwise only those of hits without a stored vector are looked at. valued: fields whose
-    values signals read.
+    values signals read. seen: documents that need not be read again.
     """
-    names = dict.fromkeys([*fields.attributes, *capped])
-    others = [*names, *valued, *([fields.price] if fields.price is not None else [])]
+    names = tuple(dict.fromkeys([*fields.attributes, *capped]))
     code = fields.code if dimensions != 0 else None
-    shown = read_shown(hits, others, code)
+    if code is not None and dimensions is None:
+        codes = read_shown(hits, (), code).codes
+        dimensions = find_dimensions(codes)
+    recipe = Recipe(names, fields.price, code, dimensions or 0, tuple(fields.text))
+    documents = read_documents(hits, recipe, seen)
     vectors = present = None
     unread: Sequence[int] = range(len(hits))
     if code is not None:
-        length = find_dimensions(shown.codes) if dimensions is None else dimensions
-        vectors, present = decode_codes(shown.codes, length)
+        found = [(i, one.vector) for i, one in enumerate(documents) if one.vector is not None]
+        vectors = np.zeros((len(hits), recipe.dimensions), np.float32)
+        present = np.zeros(len(hits), np.bool_)
+        if found:
+            rows = [i for i, _ in found]
+            vectors[rows], present[rows] = [vector for _, vector in found], True
         if not every_text:
             unread = np.flatnonzero(~present).tolist()
-    attributes = {name: shown.read(name, fold, join_attribute) for name in names}
+    columns = map(list, zip(*(one.attributes for one in documents), strict=True))
+    attributes: dict[str, Sequence[str | None]] = (
+        dict(zip(names, columns, strict=True)) if documents else {name: [] for name in names}
+    )
     if fields.price is not None:
-        attributes["price band"] = band_prices(
-            [read_price(values) for values in shown.values(fields.price)]
-        )
+        attributes["price band"] = band_prices([one.price for one in documents])
+    shown = read_shown(hits, valued) if valued else None
     return Candidates(
         first_stage=read_scores(hits),
-        texts=Texts(hits, fields.text, unread),
+        texts=Texts(hits, fields.text, unread, documents),
         vectors=vectors,
         has_vector=present,
         attributes=attributes,
-        values={path: shown.values(path) for path in valued},
+        values={} if shown is None else {path: shown.values(path) for path in valued},
     )
+
+
+class Recipe(NamedTuple):
+    """What is read of a document: attributes, price, the stored vector's code, and text."""
+
+    names: tuple[str, ...]
+    price: str | None
+    code: str | None
+    dimensions: int
+    text: tuple[str, ...]
+
+
+def read_documents(hits: Sequence[Hit], recipe: Recipe, seen: Seen | None) -> list[Document]:
+    """Read hits, but for their texts, or find them read already."""
+    if seen is None:
+        return read_anew(hits, recipe)
+    keys, known = seen.find(recipe, hits)
+    missing = [i for i, one in enumerate(known) if one is None]
+    fresh = iter(read_anew([hits[i] for i in missing], recipe))
+    documents = [next(fresh) if one is None else one for one in known]
+    seen.keep(keys, documents)
+    return documents
+
+
+def read_anew(hits: Sequence[Hit], recipe: Recipe) -> list[Document]:
+    """Read hits, but for their texts."""
+    others = [*recipe.names, *([recipe.price] if recipe.price is not None else [])]
+    shown = read_shown(hits, others, recipe.code)
+    vectors: list[NDArray[np.float32] | None] = [None] * len(hits)
+    if recipe.code is not None:
+        rows, present = decode_codes(shown.codes, recipe.dimensions)
+        for i in np.flatnonzero(present).tolist():
+            vectors[i] = rows[i].copy()  # a view would keep the whole window in memory
+    columns = [shown.read(name, fold, join_attribute) for name in recipe.names]
+    attributes = list(zip(*columns, strict=True)) if columns else [()] * len(hits)
+    prices: list[float | None] = [None] * len(hits)
+    if recipe.price is not None:
+        prices = [read_price(values) for values in shown.values(recipe.price)]
+    return [
+        Document(*each, weigh(hit, each[2]))
+        for hit, each in zip(hits, zip(attributes, prices, vectors, strict=True), strict=True)
+    ]
 
 
 class Texts(Sequence[str | None]):
     """The hits' texts, read when somebody wants the first: often nobody does.
 
-    wanted: positions of the hits whose text may be wanted; the others show None.
+    wanted: positions of the hits whose text may be wanted; the others show None. documents: the
+    hits as they were read, which keep their texts.
     """
 
-    def __init__(self, hits: Sequence[Hit], paths: Sequence[str], wanted: Sequence[int]) -> None:
+    def __init__(
+        self,
+        hits: Sequence[Hit],
+        paths: Sequence[str],
+        wanted: Sequence[int],
+        documents: Sequence[Document],
+    ) -> None:
         self._hits, self._paths, self._wanted = hits, paths, wanted
+        self._documents = documents
 
     @cached_property
     def _texts(self) -> list[str | None]:
+        documents = self._documents
+        unread = [i for i in self._wanted if not documents[i].read]
+        if unread:
+            shown = read_shown([self._hits[i] for i in unread], self._paths)
+            for i, text in zip(unread, shown.texts(self._paths), strict=True):
+                documents[i].text, documents[i].read = text, True
         texts: list[str | None] = [None] * len(self._hits)
-        if self._wanted:
-            shown = read_shown([self._hits[i] for i in self._wanted], self._paths)
-            for i, text in zip(self._wanted, shown.texts(self._paths), strict=True):
-                texts[i] = text
+        for i in self._wanted:
+            texts[i] = documents[i].text
         return texts
 
     @overload

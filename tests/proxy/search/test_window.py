@@ -21,6 +21,7 @@ from es_rerank.cluster.document import (
     read_values,
 )
 from es_rerank.cluster.fields import IndexFields
+from es_rerank.proxy.search.seen import Seen
 from es_rerank.proxy.search.window import (
     fold,
     gather,
@@ -167,3 +168,52 @@ def test_documents_are_read(
     assert shown.texts(["title"]) == [text]
     assert shown.read("brand", fold, join_attribute) == [brand]
     assert [read_price(values) for values in shown.values("price")] == [price]
+
+
+CODES = encode_codes(np.array([[0.6, 0.8], [1.0, 0.0]], dtype=np.float32))
+DOCUMENTS = st.fixed_dictionaries(
+    {"_score": st.sampled_from([1.0, 2.0])},
+    optional={
+        "_source": st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(("title", "brand", "price", "size"), SCALARS)
+        ),
+        "fields": st.fixed_dictionaries({}, optional={"c": st.lists(st.sampled_from(CODES))}),
+    },
+)
+FIELDS = IndexFields(("title",), ("brand",), "price", None, "c", "m")
+
+
+@given(
+    st.lists(st.lists(DOCUMENTS, max_size=5), max_size=6),
+    st.sampled_from([1_000, 5_000, 16_000_000]),
+    st.booleans(),
+)
+def test_what_was_read_lately_is_as_read_anew(
+    windows: list[list[dict[str, Any]]], most: int, every_text: bool
+) -> None:
+    seen = Seen(most)
+    for window in windows:
+        hits = [raw_hit(json.dumps(hit)) for hit in window]
+        again = gather(hits, FIELDS, ["size"], 2, every_text, ["price"], seen)
+        anew = gather(hits, FIELDS, ["size"], 2, every_text, ["price"])
+        assert list(again.texts) == list(anew.texts)
+        assert again.attributes == anew.attributes
+        assert again.values == anew.values
+        np.testing.assert_array_equal(again.vectors, anew.vectors)
+        np.testing.assert_array_equal(again.has_vector, anew.has_vector)
+        np.testing.assert_array_equal(again.first_stage, anew.first_stage)
+        assert seen._bytes == sum(one.weight for one in seen._kept.values()) <= most
+
+
+def test_a_document_that_changed_is_read_anew_and_so_is_another_recipe() -> None:
+    seen = Seen()
+    hit = '{"_score":1.0,"_source":{"title":"Red","name":"Boot","brand":"A"}}'
+    first = raw_hit(hit)
+    assert list(gather([first], FIELDS, [], 2, True, (), seen).texts) == ["Red"]
+    assert list(gather([first], FIELDS, [], 2, True, (), seen).texts) == ["Red"]
+    assert len(seen._kept) == 1
+    changed = raw_hit(hit.replace("Red", "Blue"))
+    assert list(gather([changed], FIELDS, [], 2, True, (), seen).texts) == ["Blue"]
+    others = IndexFields(("name",), (), None, None, None, None)
+    found = gather([first], others, [], 2, True, (), seen)
+    assert (list(found.texts), found.attributes) == (["Boot"], {})

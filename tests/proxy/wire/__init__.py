@@ -195,6 +195,7 @@ def proxy_settings(
         "model": {"kind": "remote", "url": model_url},
         "rerank": {"timeout_ms": 20_000},
         "pipelines": {"poll_s": 0},  # so that the script sees what a test asks alone
+        "score_cache": {"max_mb": 0},
     }
     for name, table in rest.items():
         tables[name] = {**tables.get(name, {}), **table}
