@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from es_rerank import telemetry, tracing
+from es_rerank.errors import EsRerankError
 from es_rerank.proxy.scoring.job import (
     BREAKER_OPEN,
     NotReadyError,
@@ -205,7 +206,10 @@ class Reranker:
             reason = "scorer-gone"
         except Exception as error:
             # Whatever breaks in ranking, the search must not: the engine's order goes back.
-            log.error("ranking failed", error=type(error).__name__, exc_info=error)
+            # Our own errors say what is wrong; a traceback would hold other searches up.
+            told = isinstance(error, EsRerankError)
+            what = f"{type(error).__name__}: {error}" if told else type(error).__name__
+            log.error("ranking failed", error=what, exc_info=None if told else error)
             reason = "ranking-error"
         else:
             order = [int(i) for i in ranking.order]
