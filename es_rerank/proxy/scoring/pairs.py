@@ -31,6 +31,8 @@ MAX_LEFTOVER = 4
 """Searches that are over, whose texts are still scored while nobody waits."""
 LONGEST_CALL_S = 60.0
 """Seconds after which a call that no search waits for is taken to be late."""
+JUST_LATE_S = 0.01
+"""What fails so close to the end has only run out of time: the rest of the scores is good."""
 FOREVER = float("inf")
 Answer = NDArray[np.float64] | Exception
 
@@ -350,7 +352,7 @@ class Pairs:
             ask.running -= len(rows)
             if not isinstance(answer, Exception):
                 ask.scores[rows] = answer
-            elif time.monotonic() < ask.deadline or np.isnan(ask.scores).all():
+            elif time.monotonic() < ask.deadline - JUST_LATE_S or np.isnan(ask.scores).all():
                 ask.error = answer
             if ask.error is not None and ask in self._asks:
                 self._asks.remove(ask)
