@@ -155,6 +155,19 @@ BREAKER = Gauge(
     registry=METRICS,
     multiprocess_mode="livesum",
 )
+REMOTE_REQUESTS = Counter(
+    "es_rerank_remote_requests",
+    "Requests to a reranker elsewhere, by what came of them: ok, busy, late, unreachable, "
+    "too-many, refused.",
+    ["outcome"],
+    registry=METRICS,
+)
+REMOTE_SECONDS = Histogram(
+    "es_rerank_remote_request_duration_seconds",
+    "Time of requests to a reranker elsewhere that were answered with scores.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+    registry=METRICS,
+)
 RESTARTS = Counter(
     "es_rerank_restarts",
     "What was stuck or had died and was started again: thread, scorer, worker.",

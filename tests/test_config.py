@@ -352,3 +352,16 @@ def test_settings_that_cannot_work_together_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load_settings(None, tables)
+
+
+def test_several_rerankers_are_a_list_or_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = ["http://a:8080", "http://b:8080"]
+    for written in (urls, " http://a:8080 , http://b:8080,"):
+        settings = load_settings(None, {"model": {"kind": "remote", "url": written}})
+        assert settings.model.urls == tuple(urls)
+    monkeypatch.setenv("ES_RERANK_MODEL__URL", "http://user:hunter2@a:8080/rerank")
+    with pytest.raises(ConfigError, match=r"url holds credentials.*ES_RERANK_MODEL__API_KEY") as e:
+        load_settings(None, {"model": {"kind": "remote"}})
+    assert "hunter2" not in str(e.value)
+    with pytest.raises(ConfigError, match=r"set model\.url"):
+        load_settings(None, {"model": {"kind": "remote", "url": " , "}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from es_rerank.config import load_settings
+from es_rerank.errors import ConfigError
 
 
 @click.command()
@@ -16,6 +17,11 @@ from es_rerank.config import load_settings
     type=click.IntRange(min=1),
     help="Processes that serve; several share one scorer where the model is local.",
 )
+@click.option(
+    "--scorer-only",
+    is_flag=True,
+    help="Serve the model alone, for proxies with [model] kind = 'remote'; no cluster is needed.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -23,6 +29,7 @@ def command(
     host: str | None,
     port: int | None,
     workers: int | None,
+    scorer_only: bool,
 ) -> None:
     """Stand between clients and the cluster: searches come back reranked and diversified.
 
@@ -43,6 +50,18 @@ def command(
     settings = load_settings(config_file, flags)
     level = "error" if ctx.obj["quiet"] else "debug" if ctx.obj["verbose"] else None
     configure_logging(level or settings.telemetry.log_level, settings.telemetry.log_format)
+
+    if scorer_only:
+        from es_rerank.proxy.scorer_only.serving import serve_scorer
+
+        if upstream is not None or settings.proxy.workers > 1:
+            raise ConfigError(
+                "--scorer-only has no cluster and one process: leave --upstream and --workers away"
+            )
+        serve_scorer(
+            settings, lambda address: get_logger().info("es-rerank listens", address=address)
+        )
+        leave(0)
 
     def tell(address: str) -> None:
         compare = f"{address}/_es_rerank/compare"

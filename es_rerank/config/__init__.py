@@ -26,6 +26,7 @@ from es_rerank.config.rerank import (
     read_expansions,
 )
 from es_rerank.config.score_cache import ScoreCacheSettings
+from es_rerank.config.scorer import ScorerSettings
 from es_rerank.config.section import Section
 from es_rerank.config.settings import (
     ENV_DELIMITER,
@@ -54,6 +55,7 @@ __all__ = [
     "ProxySettings",
     "RerankSettings",
     "ScoreCacheSettings",
+    "ScorerSettings",
     "Section",
     "Settings",
     "TelemetrySettings",

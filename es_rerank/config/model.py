@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from es_rerank.config.section import Section
 
@@ -17,16 +17,59 @@ class ModelSettings(Section):
         "without a model, or the plugin that model.name names.",
     )
     name: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the model.")
-    url: str | None = Field(None, description="Address of the /rerank server of kind remote.")
+    url: str | None = Field(
+        None,
+        description="Address of the /rerank server of kind remote, or of several with the same "
+        "model: a list, or parted by commas.",
+    )
+    api: Literal["auto", "tei", "infinity", "cohere", "jina", "voyage"] = Field(
+        "auto",
+        description="What the server speaks; auto tells by the address, or asks the server.",
+    )
     api_key: SecretStr | None = Field(None, description="Its API key; environment only.")
     api_key_file: Path | None = Field(None, description="File that holds its API key.")
+    ca_certs: Path | None = Field(
+        None, description="PEM file of the authorities that the server's certificate is of."
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Texts in one request to the server at most; learnt from it if unset.",
+    )
+    parallel: int = Field(
+        8, ge=1, le=256, description="Requests to the server under way at one time at most."
+    )
+    fallback: Literal["none", "lexical", "bi-encoder"] = Field(
+        "none",
+        description="What scores where the server does not: words in common, or the vectors of "
+        "model.embedder; none keeps the engine's order.",
+    )
     embedder: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the embedder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all if unset.")
 
+    @field_validator("url", mode="before")
+    @classmethod
+    def _join(cls, value: Any) -> Any:
+        return ",".join(value) if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _no_credentials(self) -> ModelSettings:
+        if any("@" in url.partition("://")[2].partition("/")[0] for url in self.urls):
+            raise ValueError(
+                "url holds credentials, which show in logs: give the key by "
+                "ES_RERANK_MODEL__API_KEY or api_key_file"
+            )
+        return self
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers' addresses, one by one."""
+        return tuple(url for part in (self.url or "").split(",") if (url := part.strip()))
+
     @model_validator(mode="after")
     def _remote_has_url(self) -> ModelSettings:
-        if self.kind == "remote" and self.url is None:
+        if self.kind == "remote" and not self.urls:
             raise ValueError("kind = 'remote' needs the server's address: set model.url")
         return self
 

@@ -23,7 +23,7 @@ URL_FALLBACKS = ("ELASTICSEARCH_URL", "ES_URL", "OPENSEARCH_URL")
 API_KEY_FALLBACKS = ("ELASTIC_API_KEY", "ES_API_KEY")
 SECRETS = (
     *(("upstream", "password"), ("upstream", "api_key"), ("model", "api_key")),
-    *(("admin", "token"), ("score_cache", "redis_password")),
+    *(("admin", "token"), ("score_cache", "redis_password"), ("scorer", "token")),
 )
 CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 """`user:password@` in an address."""

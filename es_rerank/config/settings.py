@@ -12,6 +12,7 @@ from es_rerank.config.model import EnrichSettings, ModelSettings
 from es_rerank.config.proxy import AdminSettings, PipelinesSettings, ProxySettings
 from es_rerank.config.rerank import IndexSettings, RerankSettings
 from es_rerank.config.score_cache import ScoreCacheSettings
+from es_rerank.config.scorer import ScorerSettings
 from es_rerank.config.section import Section
 from es_rerank.config.upstream import UpstreamSettings
 
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     rerank: RerankSettings = Field(default_factory=RerankSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     score_cache: ScoreCacheSettings = Field(default_factory=ScoreCacheSettings)
+    scorer: ScorerSettings = Field(default_factory=ScorerSettings)
     enrich: EnrichSettings = Field(default_factory=EnrichSettings)
     pipelines: PipelinesSettings = Field(default_factory=PipelinesSettings)
     admin: AdminSettings = Field(default_factory=AdminSettings)

@@ -9,15 +9,16 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Protocol
 
 from es_rerank.config import Settings
 from es_rerank.errors import ConfigError, EsRerankError
+from es_rerank.proxy.answer import Receive, Scope, Send
 from es_rerank.proxy.app import ProxyApp
 from es_rerank.proxy.wire.certificates import make_listener_context
 from es_rerank.proxy.wire.limits import Limits
-from es_rerank.proxy.wire.server import HttpServer
+from es_rerank.proxy.wire.server import HttpServer, Shortcut
 
 START_S = 120.0
 MOST_CONNECTIONS = 100_000
@@ -61,8 +62,24 @@ def listen_all(settings: Settings) -> list[socket.socket]:
     return bound
 
 
-def make_server(app: ProxyApp, settings: Settings) -> HttpServer:
-    """The proxy's HTTP server. Raises ConfigError when a certificate cannot be read."""
+class Served(Protocol):
+    """An application with what its server needs to know of it."""
+
+    settings: Settings
+
+    @property
+    def shortcut(self) -> Shortcut | None:
+        """A way past the application, where there is one."""
+
+    def know_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Learn which addresses it is reached at."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as ASGI has it."""
+
+
+def make_server(app: Served, settings: Settings) -> HttpServer:
+    """An application's HTTP server. Raises ConfigError when a certificate cannot be read."""
     proxy = settings.proxy
     limits = Limits(
         line_bytes=proxy.max_line_bytes,

@@ -12,7 +12,7 @@ import pytest
 
 from es_rerank.config import Expansion
 from es_rerank.proxy.admin import pages
-from es_rerank.proxy.scoring import job
+from es_rerank.proxy.scoring import fallback, job
 from es_rerank.proxy.search import (
     async_search,
     coding,
@@ -74,6 +74,7 @@ REASON_PATTERNS = {
     knn: [r'NotExpandedError\("([a-z-]+)"\)', r'refuse_oddities\(.*"([a-z-]+)"\)'],
     expander: [r'NotExpandedError\("([a-z-]+)"\)', r'notes\.append\("([a-z-]+)"\)'],
     synonyms: [r'NotExpandedError\("([a-z-]+)"\)', r'refuse_oddities\(.*"([a-z-]+)"\)'],
+    fallback: [r'FALLBACK_MODEL = "([a-z-]+)"'],
     job: [r'BREAKER_OPEN = "([a-z-]+)"'],
     pipeline: [r'notes\.append\("([a-z-]+)"\)'],
 }

@@ -11,8 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from es_rerank import telemetry
-from es_rerank.proxy.app import ProxyApp
-from es_rerank.proxy.server import calm_collector, make_server
+from es_rerank.proxy.server import Served, calm_collector, make_server
 
 CUT_S = 1.0
 """Seconds beyond the grace that the server has to cut what is still under way."""
@@ -21,7 +20,7 @@ log = telemetry.get_logger()
 
 
 async def serve_until(
-    app: ProxyApp,
+    app: Served,
     sockets: Sequence[socket.socket],
     stop: asyncio.Event,
     on_start: Callable[[], Any],

@@ -56,21 +56,32 @@ class ScorerServer:
         self._scorer: Scorer | None = None
         self._vectors: VectorCache | None = None
         self._pairs: Pairs | None = None
-        self._error: str | None = None
+        self.error: str | None = None
         self._searches = JobThread("scorer")
         self._background = JobThread("embedder")
         self._words = JobThread("tokenizer")
         self._waiting = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded and warm."""
+        return self._scorer is not None
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._scorer.name if self._scorer is not None else self._settings.model.name
+
     async def serve(self, path: Path, stop: asyncio.Event) -> None:
         """Answer on the socket until told to stop; the model is loaded meanwhile."""
         server = await asyncio.start_unix_server(self._talk, path)
-        loading = asyncio.create_task(self._load())
+        loading = asyncio.create_task(self.load())
         async with server:
             await stop.wait()
         loading.cancel()
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Load and warm up; what goes wrong is told as `error`."""
         model = self._settings.model
         job = self._searches.submit(partial(load, model, self._settings.plugins))
         try:
@@ -82,8 +93,8 @@ class ScorerServer:
                 )
                 self._pairs = await asyncio.wrap_future(self._searches.submit(queue))
         except Exception as error:  # whatever a model's files or a GPU can do
-            self._error = str(error) or repr(error)
-            log.error("the model cannot be loaded", error=self._error)
+            self.error = str(error) or repr(error)
+            log.error("the model cannot be loaded", error=self.error)
             return
         self._scorer, self._vectors = scorer, vectors
         log.info("model ready", model=scorer.name)
@@ -92,20 +103,21 @@ class ScorerServer:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, FrameError):
             while True:
                 length = read_length(await reader.readexactly(LENGTH.size))
-                answer = await self._answer(read_request(await reader.readexactly(length)))
+                answer = await self.answer(read_request(await reader.readexactly(length)))
                 writer.write(write_frame(answer))
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Answer:
+        """Answer one request, within its own time."""
         if isinstance(request, Ping):
             overdue_s = self._searches.overdue_s()
             if self._pairs is not None:
                 overdue_s = max(overdue_s, self._pairs.overdue_s())
-            return Pong(self._scorer is not None, self._error, max(overdue_s, 0.0))
+            return Pong(self._scorer is not None, self.error, max(overdue_s, 0.0))
         if self._scorer is None:
-            if self._error is not None:
-                return Failed("broken", self._error)
+            if self.error is not None:
+                return Failed("broken", self.error)
             return Failed("not-ready", "the model is being loaded")
         try:
             return await self._work(request, self._scorer)

@@ -18,7 +18,7 @@ from es_rerank.proxy.process.keeper import Keeper
 from es_rerank.proxy.process.life import leave, on_signals
 from es_rerank.proxy.process.orders import Reload, Start
 from es_rerank.proxy.process.watch import wait_for_model, watch_scorer
-from es_rerank.proxy.scoring.load import LOCAL
+from es_rerank.proxy.scoring.load import local_part
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CUT_S = 5.0
@@ -87,7 +87,7 @@ class Supervisor:
         self._metrics.mkdir(parents=True, exist_ok=True)
         stop = asyncio.Event()
         on_signals(stop, self.reload, at_once=self._end_at_once)
-        if self._settings.model.kind in LOCAL:
+        if local_part(self._settings.model) is not None:
             self._scorer = self._start_scorer(self._settings)
         path = None if self._scorer is None else self._scorer.path
         self._workers = [
@@ -136,7 +136,7 @@ class Supervisor:
 
     async def _change_model(self, settings: Settings) -> Settings:
         """Have a scorer for the new model. Returns the settings, with the old model on failure."""
-        if settings.model.kind not in LOCAL:
+        if local_part(settings.model) is None:
             self._scorer = None
             return settings
         fresh = self._start_scorer(settings)
@@ -163,7 +163,7 @@ class Supervisor:
         start = Start(
             part="scorer",
             name=self._name("scorer"),
-            settings=settings,
+            settings=settings.model_copy(update={"model": local_part(settings.model)}),
             scorer=path,
             log_level=self._log_level,
         )

@@ -10,7 +10,10 @@ from es_rerank.models.runtime import find_model
 from es_rerank.ranking.score import PairModel
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin", "*.onnx", "*.xml")
-WITHOUT_INFLUENCE = {"api_key", "api_key_file", "embedder", "threads"}
+WITHOUT_INFLUENCE = {
+    *("api_key", "api_key_file", "embedder", "threads"),
+    *("ca_certs", "batch_size", "parallel", "fallback"),
+}
 PART = 1 << 20
 
 

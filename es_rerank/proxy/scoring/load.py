@@ -10,6 +10,7 @@ from es_rerank.plugins import load_plugin
 from es_rerank.proxy.scoring.identity import identify
 from es_rerank.proxy.scoring.pairs import Pairs, warm
 from es_rerank.proxy.scoring.score_cache import ScoreCache
+from es_rerank.proxy.scoring.thread import DEADLINE
 from es_rerank.ranking.score import (
     ENOUGH_TO_TIME,
     BiEncoderScorer,
@@ -24,15 +25,23 @@ from es_rerank.ranking.threads import calm_numpy
 WARM_UP = "a product's description of usual length, which teaches how long texts take here; " * 6
 QUEUED = frozenset({"cross-encoder", "remote"})
 """Kinds whose pairs are scored each by itself, and so can wait in a queue and be kept."""
-REMOTE = Limits(calls=8, texts=32)
-"""TEI takes 32 texts in a request, by default."""
 LOCAL = frozenset({"bi-encoder", "cross-encoder"})
 """Kinds that load a model here."""
+REACH_S = 2.0
+"""Seconds that servers elsewhere have at the start to say what they take."""
+Loaded = tuple[Scorer, VectorCache | None]
 
 
-def load(
-    settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]
-) -> tuple[Scorer, VectorCache | None]:
+def local_part(settings: ModelSettings) -> ModelSettings | None:
+    """What of the settings wants a model loaded here: all, the fallback alone, or nothing."""
+    if settings.kind in LOCAL:
+        return settings
+    if settings.kind == "remote" and settings.fallback == "bi-encoder":
+        return settings.model_copy(update={"kind": "bi-encoder", "name": settings.embedder})
+    return None
+
+
+def load(settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]) -> Loaded:
     """Make the scorer that the settings name, and try it once.
 
     Only the kinds in LOCAL import torch. Raises ModelError, and ConfigError for a plugin that is
@@ -46,12 +55,7 @@ def load(
 
         return PairScorer(LexicalModel()), None
     if settings.kind == "remote":
-        from es_rerank.models.remote import RemoteReranker
-
-        assert settings.url is not None, "ModelSettings refuses kind remote without"
-        key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-        named = settings.name if settings.name != ModelSettings().name else ""
-        return PairScorer(RemoteReranker(settings.url, named, key)), None
+        return PairScorer(reach(settings)), None
     from es_rerank.models.embedder import load_embedder
 
     if settings.threads is not None:
@@ -68,6 +72,39 @@ def load(
         vectors = VectorCache(load_embedder(settings.embedder, settings.device))
     vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
     return scorer, vectors
+
+
+def reach(settings: ModelSettings) -> PairModel:
+    """The reranker behind HTTP; one that is away now may come yet. Raises ModelError."""
+    from es_rerank.models.remote import RemoteReranker
+
+    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    reranker = RemoteReranker(
+        settings.urls,
+        settings.name if settings.name != ModelSettings().name else "",
+        key,
+        api=None if settings.api == "auto" else settings.api,
+        batch_size=settings.batch_size,
+        parallel=settings.parallel,
+        ca_certs=settings.ca_certs,
+        deadline=DEADLINE.get,
+    )
+    reranker.learn(REACH_S)
+    return reranker
+
+
+def load_fallback(settings: ModelSettings, local: Loaded | None = None) -> Loaded:
+    """What scores where the server does not; local: where another process has its model.
+
+    Raises ModelError.
+    """
+    if settings.fallback == "lexical":
+        from es_rerank.ranking.lexical import LexicalModel
+
+        return PairScorer(LexicalModel()), None
+    part = local_part(settings)
+    assert part is not None, "the fallback bi-encoder is local"
+    return local or load(part, {})
 
 
 def queue_pairs(
@@ -96,4 +133,6 @@ def find_limits(model: PairModel, settings: ModelSettings) -> Limits:
     found = getattr(model, "limits", None)
     if isinstance(found, Limits):
         return found
-    return REMOTE if settings.kind == "remote" else Limits()
+    if settings.kind == "remote":
+        return Limits(calls=settings.parallel, texts=getattr(model, "most", None))
+    return Limits()

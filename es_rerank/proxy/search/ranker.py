@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from es_rerank import telemetry
 from es_rerank.config import ModelSettings, RerankSettings, ScoreCacheSettings
 from es_rerank.proxy.scoring.breaker import Breaker, State
+from es_rerank.proxy.scoring.fallback import (
+    KEPT_FOR_FALLBACK,
+    find_failed,
+    mark_fallback,
+    shorten,
+)
 from es_rerank.proxy.scoring.job import (
     Job,
     LateError,
@@ -26,7 +32,7 @@ from es_rerank.proxy.scoring.job import (
     assess,
     rank_jobs,
 )
-from es_rerank.proxy.scoring.load import QUEUED, load, queue_pairs
+from es_rerank.proxy.scoring.load import QUEUED, load, load_fallback, queue_pairs
 from es_rerank.proxy.scoring.pairs import Pairs
 from es_rerank.proxy.scoring.stages import Opened, close_jobs, open_jobs
 from es_rerank.proxy.scoring.thread import JobThread, Result
@@ -72,6 +78,7 @@ class Ranker:
         self._waiting = 0
         self._scorer: Scorer | None = None
         self._vectors: VectorCache | None = None
+        self._second: Scorer | None = None
         self._thread = JobThread("ranker")
         self._plain = JobThread("ranker without model")
         self._background = JobThread("embedder")
@@ -90,16 +97,22 @@ class Ranker:
 
     @property
     def embedder(self) -> VectorCache | None:
-        """What embeds texts here; None with a remote reranker."""
+        """What embeds texts here; None where nothing does, as with a remote reranker."""
         return self._vectors
 
     async def load(self) -> None:
         """Load and warm up; wait for the process that has the model. Raises ModelError."""
-        if self.socket is None:
+        remote = self._settings.kind == "remote"
+        if self.socket is None or remote:
             job = self._thread.submit(partial(load, self._settings, self._plugins))
             scorer, vectors = await asyncio.wrap_future(job)
         else:
             scorer, vectors = await self._connect(self.socket)
+        if remote and self._settings.fallback != "none":
+            local = None if self.socket is None else await self._connect(self.socket)
+            standing_in = self._thread.submit(partial(load_fallback, self._settings, local))
+            second, vectors = await asyncio.wrap_future(standing_in)
+            self._second = second
         if isinstance(scorer, PairScorer) and self._settings.kind in QUEUED:
             queue = partial(queue_pairs, scorer.model, self._settings, self._cache, self._rerank)
             self._pairs = await asyncio.wrap_future(self._thread.submit(queue))
@@ -170,9 +183,17 @@ class Ranker:
         self._waiting += 1
         telemetry.WAITING.set(self._waiting)
         try:
-            if admitted is None:
+            if admitted is None and self._second is None:
                 return await self._run(self._plain, jobs, WithoutModel(), None)
-            return await self._ask_model(admitted, jobs, self._scorer)
+            if admitted is None:
+                return await self._ask_second(jobs)
+            began = time.monotonic()
+            rankings = await self._ask_model(admitted, jobs, self._scorer)
+            if self._second is not None and (failed := find_failed(rankings)):
+                left = shorten([jobs[i] for i in failed], time.monotonic() - began)
+                for i, ranking in zip(failed, await self._ask_second(left), strict=True):
+                    rankings[i] = rankings[i] if isinstance(ranking, Exception) else ranking
+            return rankings
         finally:
             self._waiting -= 1
             telemetry.WAITING.set(self._waiting)
@@ -211,6 +232,12 @@ class Ranker:
                 late.__cause__ = ranking
         return rankings
 
+    async def _ask_second(self, jobs: Sequence[Job]) -> list[Ranking | Exception]:
+        """Rank by what stands in for a server elsewhere. Raises as `_run` does."""
+        assert self._second is not None, "asked only where there is one"
+        rankings = await self._run(self._plain, jobs, self._second, self._vectors)
+        return [mark_fallback(each) for each in rankings]
+
     async def _score_pairs(
         self, jobs: Sequence[Job], scorer: PairScorer, pairs: Pairs
     ) -> list[Ranking | Exception]:
@@ -221,6 +248,8 @@ class Ranker:
         began = time.monotonic()
         timeout_s = max(each.timeout_s for each in jobs)
         reserve_s = min(2 * self._finish_s, MOST_KEPT * timeout_s)
+        if self._second is not None:
+            reserve_s = KEPT_FOR_FALLBACK * timeout_s
         work = partial(open_jobs, jobs, scorer, self._vectors, pairs, began, reserve_s)
         opened = await self._do(self._thread, work, began + timeout_s)
         asks = [each.ask for each in opened if isinstance(each, Opened)]

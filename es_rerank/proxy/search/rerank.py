@@ -15,6 +15,7 @@ import msgspec
 
 from es_rerank import telemetry, tracing
 from es_rerank.errors import EsRerankError
+from es_rerank.proxy.scoring.fallback import FALLBACK_MODEL
 from es_rerank.proxy.scoring.job import (
     BREAKER_OPEN,
     NotReadyError,
@@ -42,8 +43,11 @@ MENDS = {
     "deadline": "store vectors with `es-rerank reindex`, raise rerank.timeout_ms, or use a GPU",
     "scorer-gone": "it is started again; the log says why it ended",
     BREAKER_OPEN: "the log says why the model failed; it is tried again every few seconds",
+    FALLBACK_MODEL: "the log says why the server of [model] url failed",
     "overloaded": "run more proxies, or raise rerank.max_waiting",
 }
+SECOND_BEST = frozenset({BREAKER_OPEN, FALLBACK_MODEL})
+"""Notes of windows that were ranked, but not as was wanted."""
 log = telemetry.get_logger()
 
 
@@ -215,10 +219,10 @@ class Reranker:
             order = [int(i) for i in ranking.order]
             notes = ",".join(ranking.notes) or None
             outcome = "applied"
-            if BREAKER_OPEN in ranking.notes:
+            for note in SECOND_BEST.intersection(ranking.notes):
                 outcome = "fallback"  # and so a list's first page is ranked anew the next time
-                telemetry.FALLBACKS.labels(BREAKER_OPEN).inc()
-                self._warn(BREAKER_OPEN)
+                telemetry.FALLBACKS.labels(note).inc()
+                self._warn(note)
             scored = None
             if ranking.scored is not None:
                 scored = "{}/{}".format(*ranking.scored)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from es_rerank.config import ModelSettings, RerankSettings
 from es_rerank.errors import ModelError
 from es_rerank.proxy.scoring.job import Job, NotReadyError, OverloadedError
-from es_rerank.proxy.scoring.load import REMOTE
 from es_rerank.proxy.search.batch import Batch, Seat
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.ranking.candidate import Candidates
@@ -24,6 +23,7 @@ from es_rerank.ranking.pipeline import Ranking, RankingOptions
 from es_rerank.ranking.score import TooSlowError
 from tests.proxy.wire import reranker
 
+CALLS = ModelSettings().parallel
 OPTIONS = RankingOptions(diversity=0.0)
 
 
@@ -63,7 +63,7 @@ def test_windows_are_ranked() -> None:
 
 def test_a_job_over_time_that_was_not_begun_is_dropped() -> None:
     asked: list[str] = []
-    begun, go = threading.Barrier(REMOTE.calls + 1), threading.Event()
+    begun, go = threading.Barrier(CALLS + 1), threading.Event()
 
     def score(_: str, text: str) -> float:
         asked.append(text)
@@ -75,7 +75,7 @@ def test_a_job_over_time_that_was_not_begun_is_dropped() -> None:
     async def job(ranker: Ranker) -> list[object]:
         firsts = [
             asyncio.create_task(ranker.rank("q", partial(candidates, ["first"] * 2), OPTIONS, 5))
-            for _ in range(REMOTE.calls)
+            for _ in range(CALLS)
         ]
         await asyncio.to_thread(begun.wait, 10)
         began = time.monotonic()

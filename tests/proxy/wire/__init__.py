@@ -171,9 +171,16 @@ def serve_app(settings: Settings, ready: bool = True) -> Iterator[tuple[str, Pro
 
 @contextlib.contextmanager
 def reranker(score: Callable[[str, str], float]) -> Iterator[RawUpstream]:
-    """Serve a /rerank server of TEI's shape that scores each text by `score(query, text)`."""
+    """Serve a /rerank server of TEI's shape that scores each text by `score(query, text)`.
+
+    Questions for its limit are not kept among the requests.
+    """
 
     def script(request: Request, connection: socket.socket) -> None:
+        if request.line.startswith(b"GET /info "):
+            server.requests.remove(request)
+            answer(connection, 200, b'{"max_client_batch_size": 32}')
+            return
         asked = json.loads(request.body)
         scores = [
             {"index": i, "score": score(asked["query"], text)}

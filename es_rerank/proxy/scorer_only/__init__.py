@@ -1,0 +1,1 @@
+"""The model alone behind HTTP, in the shapes that rerank servers have (`serve --scorer-only`)."""
