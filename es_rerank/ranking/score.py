@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from es_rerank.ranking.candidate import Candidates
 
 Scores = NDArray[np.float64]
+MAX_SHARES = 2000
+"""Texts whose share of unknown words is kept: finding out may take another process."""
 ENOUGH_TO_TIME = 8
 """Texts in one call from which its speed says something."""
 
@@ -324,6 +326,7 @@ class PairScorer:
     """A cross-encoder's score of query and text read together, local or remote."""
 
     model: PairModel
+    shares: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -352,4 +355,10 @@ class PairScorer:
         return all_scores
 
     def unknown_share(self, query: str) -> float:
-        return self.model.unknown_share(query)
+        share = self.shares.get(query)
+        if share is None:
+            share = self.model.unknown_share(query)
+            if len(self.shares) >= MAX_SHARES:
+                self.shares.clear()
+            self.shares[query] = share
+        return share

@@ -124,9 +124,13 @@ class Pairs:
         """Go by other settings from now on."""
         self._together, self._wait_s = together, wait_s
 
-    def open(self, query: str, texts: Sequence[str]) -> Ask:
-        """A search's texts with the scores that are known already. Looks into the cache alone."""
-        keys = self.cache.hash_texts(texts)
+    def open(self, query: str, texts: Sequence[str], keys: Sequence[bytes] | None = None) -> Ask:
+        """A search's texts with the scores that are known already. Looks into the cache alone.
+
+        keys: the texts' hashes, where they are known.
+        """
+        if keys is None:
+            keys = self.cache.hash_texts(texts)
         scores = self.cache.find(query, keys)
         return Ask(query, texts, keys, scores)
 

@@ -52,7 +52,9 @@ def open_jobs(
             continue
         texts = each.candidates.texts
         rows = [i for i, text in enumerate(texts) if text]
-        ask = pairs.open(each.window.query or "", [texts[i] or "" for i in rows])
+        hash_at = getattr(texts, "hash_at", None)  # of hits that were read before
+        keys = None if hash_at is None else [hash_at(i) for i in rows]
+        ask = pairs.open(each.window.query or "", [texts[i] or "" for i in rows], keys)
         waiting = Opened(each, ask, rows)
         if ask.missing():
             submit(waiting, vectors, pairs, began + job.timeout_s - reserve_s)

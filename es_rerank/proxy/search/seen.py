@@ -21,7 +21,8 @@ class Document:
     """What ranking needs of a document.
 
     attributes: by the recipe's names. vector: the stored one, (d,) of length 1. text: None where it
-    has none; `read` says whether it was looked at. weight: about how many bytes it takes.
+    has none; `read` says whether it was looked at, `key` is its hash. weight: about how many bytes
+    it takes.
     """
 
     attributes: Sequence[str | None]
@@ -30,6 +31,7 @@ class Document:
     weight: int
     text: str | None = None
     read: bool = False
+    key: bytes | None = None
 
 
 def weigh(hit: Hit, vector: NDArray[np.float32] | None) -> int:

@@ -22,6 +22,7 @@ from es_rerank.cluster.document import (
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.proxy.search.seen import Document, Hit, Seen, weigh
 from es_rerank.ranking.candidate import Candidates, band_prices
+from es_rerank.ranking.score import hash_text
 from es_rerank.ranking.vectors import decode_codes, find_dimensions
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -155,6 +156,13 @@ class Texts(Sequence[str | None]):
         for i in self._wanted:
             texts[i] = documents[i].text
         return texts
+
+    def hash_at(self, place: int) -> bytes:
+        """The hash of the text there, which is kept with it."""
+        document = self._documents[place]
+        if document.key is None:
+            document.key = hash_text(self._texts[place] or "")
+        return document.key
 
     @overload
     def __getitem__(self, place: int) -> str | None: ...
