@@ -20,6 +20,7 @@ COMMANDS = {
     "config": "config",
     "demo": "demo",
     "engine": "engine",
+    "model": "model",
     "reindex": "reindex",
     "serve": "serve",
     "try": "try_",

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank.errors import ModelError
+from es_rerank.models.compact.folder import find_folder, read_backend
+from es_rerank.models.compact.quantize import load_config, load_quantized
+from es_rerank.models.compact.sessions import open_session
 from es_rerank.models.runtime import choose_device, load_pretrained, plan_batches
 from es_rerank.models.tokenizer import LONGEST, Tokenizer, load_tokenizer
 
@@ -70,9 +73,25 @@ def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
     Raises ModelError when it cannot be loaded, or is no reranker (more than two labels, or weights
     without a scoring head, which would be left at random).
     """
+    where = choose_device(device)
+    made = read_backend(name)
+    if made is not None and made.kind != "int8":
+        tokenizer = load_tokenizer(name, read_limit(load_config(name)))
+        return CrossEncoder(name, tokenizer, open_session(find_folder(name), made), "cpu")
+    model = load_classifier(name) if made is None else load_quantized(name, made)
+    model.to(where)
+    return CrossEncoder(name, load_tokenizer(name, read_limit(model.config)), model, where)
+
+
+def read_limit(config: Any) -> int:
+    """How many tokens a pair may have."""
+    return int(getattr(config, "max_position_embeddings", LONGEST))
+
+
+def load_classifier(name: str) -> Any:
+    """A sequence classifier with one label or two. Raises ModelError."""
     from transformers import AutoModelForSequenceClassification
 
-    where = choose_device(device)
     model, loaded = load_pretrained(
         AutoModelForSequenceClassification, name, output_loading_info=True
     )
@@ -82,11 +101,9 @@ def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
             f"model {name!r} is no reranker: its files lack {missing}; name a cross-encoder, or "
             "set [model] kind = 'bi-encoder' for an embedder"
         )
-    model.eval().to(where)
     if model.config.num_labels > 2:
         raise ModelError(
             f"model {name!r} has {model.config.num_labels} labels; a reranker has one (or two): "
             "name a cross-encoder made for ranking"
         )
-    limit = int(getattr(model.config, "max_position_embeddings", LONGEST))
-    return CrossEncoder(name, load_tokenizer(name, limit), model, where)
+    return model.eval()

@@ -1,0 +1,1 @@
+"""Rerankers made smaller or moved to another runtime, and what that cost."""
