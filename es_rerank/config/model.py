@@ -46,6 +46,30 @@ class ModelSettings(Section):
     )
     embedder: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the embedder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto",
+        description="Numbers that a cross-encoder is computed in: bf16 where the device multiplies "
+        "them itself, else fp32 (auto). int8 is faster on a CPU and less exact: measure first.",
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=16,
+        le=512,
+        description="Tokens of query and text that a cross-encoder reads at most; as many as the "
+        "model takes, and 512 at most, if unset.",
+    )
+    passages: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Into how many passages a text is cut at most that is longer than that: the "
+        "best one's score counts. 1 reads its beginning alone.",
+    )
+    text_labels: bool = Field(
+        False,
+        description="Show a model that reads texts each field with its name, as in `title: red "
+        "shoe. brand: Acme`; for models that learned it so.",
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all if unset.")
 
     @field_validator("url", mode="before")

@@ -76,6 +76,13 @@ class RerankSettings(Section):
         ge=0,
         description="Seconds that a list's order is kept, so that its pages agree; 0 keeps none.",
     )
+    unknown_limit: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Share of tokens that the model's tokenizer does not know, of the query or of "
+        "the window's texts, above which a search is ranked without the model.",
+    )
     two_phases: bool = Field(
         False,
         description="Highlight and run script fields for the page alone, by a second search.",

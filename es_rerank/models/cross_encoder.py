@@ -1,91 +1,136 @@
-"""Cross-encoders: query and text read together, one logit out."""
+"""Cross-encoders: query and text read together, one score out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from es_rerank import telemetry
 from es_rerank.errors import ModelError
 from es_rerank.models.compact.folder import find_folder, read_backend
-from es_rerank.models.compact.quantize import load_config, load_quantized
+from es_rerank.models.compact.quantize import load_quantized
 from es_rerank.models.compact.sessions import open_session
-from es_rerank.models.runtime import choose_device, load_pretrained, plan_batches
+from es_rerank.models.decoder import load_decoder
+from es_rerank.models.packed.cuda import CudaEncoder
+from es_rerank.models.packed.encoder import PackedEncoder, can_pack
+from es_rerank.models.pair_tokens import (
+    PairTemplate,
+    PairTokenizer,
+    TokenCache,
+    find_template,
+)
+from es_rerank.models.precision import Precision, choose_precision
+from es_rerank.models.readers import (
+    PackedReader,
+    PaddedReader,
+    Reader,
+    YesNoReader,
+    read_head,
+)
+from es_rerank.models.runtime import choose_device, load_pretrained, read_config, to_device
 from es_rerank.models.tokenizer import LONGEST, Tokenizer, load_tokenizer
 
-TOKEN_BUDGET = 4096
+log = telemetry.get_logger()
 
 
 class CrossEncoder:
-    """A sequence classifier used as a reranker (Nogueira and Cho, 2019).
+    """A sequence classifier used as a reranker (Nogueira and Cho, 2019), or a decoder that judges.
 
-    With one label its logit is the score; with two, the difference of the second to the first.
+    With one label its logit is the score; with two, the difference of the second to the first. A
+    text in several passages has the score of its best.
     """
 
-    def __init__(self, name: str, tokenizer: Tokenizer, model: Any, device: str) -> None:
+    def __init__(
+        self, name: str, tokenizer: Tokenizer, pairs: PairTokenizer, reader: Reader, device: str
+    ) -> None:
         self.name = name
         self.device = device
         self.max_tokens = tokenizer.max_tokens
         self._tokenizer = tokenizer
-        self._model = model
+        self._pairs = pairs
+        self._reader = reader
+
+    @property
+    def tokens(self) -> TokenCache:
+        """The texts' tokens that are kept, with its counts."""
+        return self._pairs.cache
 
     def score_pairs(self, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """Score each text for the query. Returns (n,) logits, in the order of `texts`."""
-        return self._score([query] * len(texts), texts)
+        return self._score([(query, texts)])
 
     def score_lists(
         self, lists: Sequence[tuple[str, Sequence[str]]]
     ) -> list[NDArray[np.float64] | Exception]:
         """Score several queries' texts in batches across them. Returns (n,) logits per query."""
-        queries = [query for query, texts in lists for _ in texts]
-        scores = self._score(queries, [text for _, texts in lists for text in texts])
+        if not lists:
+            return []
         ends = np.cumsum([len(texts) for _, texts in lists])
-        return list(np.split(scores, ends[:-1])) if lists else []
+        return list(np.split(self._score(lists), ends[:-1]))
 
-    def _score(self, queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float64]:
-        """The logit of each query with the text at its place."""
-        import torch
-
-        scores = np.zeros(len(texts))
-        if not texts:
+    def _score(self, lists: Sequence[tuple[str, Sequence[str]]]) -> NDArray[np.float64]:
+        """The score of each query with each of its texts, one after the other."""
+        scores = np.full(sum(len(texts) for _, texts in lists), -np.inf)
+        if not len(scores):
             return scores
-        encoded = self._tokenizer.encode_pairs(queries, texts)
-        lengths = [len(ids) for ids in encoded["input_ids"]]
-        with torch.inference_mode():
-            for batch in plan_batches(lengths, TOKEN_BUDGET):
-                padded = self._tokenizer.pad(encoded, batch, self.device)
-                logits = self._model(**padded).logits.float().cpu().numpy()
-                scores[batch] = (
-                    logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
-                )
+        pairs = self._pairs.encode(lists)
+        logits = self._reader.read(pairs.ids, pairs.types)
+        found = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+        np.maximum.at(scores, pairs.text, found)
         return scores
 
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
-        return self._tokenizer.unknown_share(text)
+        return self._pairs.unknown_share(text)
 
 
-def load_cross_encoder(name: str, device: str = "auto") -> CrossEncoder:
+def load_cross_encoder(
+    name: str,
+    device: str = "auto",
+    precision: Precision | str = "auto",
+    max_tokens: int | None = None,
+    passages: int = 1,
+) -> CrossEncoder:
     """Load a reranker by hub id or folder.
 
-    Raises ModelError when it cannot be loaded, or is no reranker (more than two labels, or weights
-    without a scoring head, which would be left at random).
+    max_tokens: of query and text together, at most the model's own limit. passages: into how many
+    pieces a longer text is cut at most. Raises ModelError when it cannot be loaded, or is no
+    reranker (more than two labels, or weights without a scoring head, which would be left at
+    random).
     """
     where = choose_device(device)
     made = read_backend(name)
-    if made is not None and made.kind != "int8":
-        tokenizer = load_tokenizer(name, read_limit(load_config(name)))
-        return CrossEncoder(name, tokenizer, open_session(find_folder(name), made), "cpu")
-    model = load_classifier(name) if made is None else load_quantized(name, made)
-    model.to(where)
-    return CrossEncoder(name, load_tokenizer(name, read_limit(model.config)), model, where)
+    config = read_config(name)
+    limit = int(getattr(config, "max_position_embeddings", LONGEST))
+    if config.model_type in {"roberta", "xlm-roberta", "camembert"}:
+        limit -= 2  # its positions are counted from behind the padding token's
+    tokenizer = load_tokenizer(name, min(limit, max_tokens or LONGEST))
+    template: PairTemplate | None
+    if any(each.endswith("ForCausalLM") for each in config.architectures or ()):
+        template, model, words = load_decoder(name, tokenizer)
 
+        def make(device: str) -> Reader:
+            kind = choose_precision(precision, device)
+            return YesNoReader(to_device(model, device, kind), tokenizer.padding, *words)
+    elif made is not None and made.kind != "int8":
+        template, where = find_template(tokenizer), "cpu"
+        session = open_session(find_folder(name), made)
 
-def read_limit(config: Any) -> int:
-    """How many tokens a pair may have."""
-    return int(getattr(config, "max_position_embeddings", LONGEST))
+        def make(device: str) -> Reader:
+            return PaddedReader(session, tokenizer.padding)
+    else:
+        template = find_template(tokenizer)
+        model = load_classifier(name) if made is None else load_quantized(name, made)
+
+        def make(device: str) -> Reader:
+            return make_reader(model, tokenizer, device, choose_precision(precision, device))
+
+    reader, where = place(make, where)
+    pairs = PairTokenizer(tokenizer, tokenizer.max_tokens, template, passages)
+    return CrossEncoder(name, tokenizer, pairs, reader, where)
 
 
 def load_classifier(name: str) -> Any:
@@ -107,3 +152,30 @@ def load_classifier(name: str) -> Any:
             "name a cross-encoder made for ranking"
         )
     return model.eval()
+
+
+def make_reader(model: Any, tokenizer: Tokenizer, device: str, precision: Precision) -> Reader:
+    """Packed where the model's layers are known, else by transformers' own forward."""
+    head = read_head(model)
+    if head is None or not can_pack(model):
+        return PaddedReader(to_device(model, device, precision), tokenizer.padding)
+    model = model.to(device)
+    if device.startswith("cuda") and precision != "fp32":  # its attention has no fp32
+        encoder = CudaEncoder(model, precision, tokenizer.max_tokens)
+        encoder.warm_up()
+        return PackedReader(encoder, head)
+    return PackedReader(PackedEncoder(model, precision), head)
+
+
+def place(make: Callable[[str], Reader], device: str) -> tuple[Reader, str]:
+    """Make a reader on the device, or on the CPU where a card is full or cannot be used."""
+    if device == "cpu":
+        return make(device), device
+    try:
+        reader = make(device)
+        reader.read([[0] * 8], None)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        reason = str(error).splitlines()[0]
+        log.warning("the card cannot be used, the CPU is", device=device, reason=reason)
+        return make("cpu"), "cpu"
+    return reader, device

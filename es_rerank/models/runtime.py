@@ -6,15 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from es_rerank import telemetry
 from es_rerank.errors import ModelError
+from es_rerank.models.precision import Precision
 
+log = telemetry.get_logger()
 BUNDLED = "all-MiniLM-L6-v2"
 
 
 def choose_device(wanted: str = "auto") -> str:
     """Turn `auto` into `cuda`, `mps` or `cpu`, whichever is there; anything else is kept.
 
-    Raises ModelError when a GPU is asked for that torch does not see.
+    A card that torch does not see is told of, and becomes the CPU.
     """
     import torch
 
@@ -23,10 +26,12 @@ def choose_device(wanted: str = "auto") -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(
-            f"device {wanted!r} is set, but this torch sees no CUDA card: "
-            "set [model] device = 'cpu' or 'auto', or install a CUDA build of torch"
+        log.warning(
+            "this torch sees no CUDA card, the CPU is used: set [model] device = 'cpu' or 'auto', "
+            "or install a CUDA build of torch",
+            device=wanted,
         )
+        return "cpu"
     return wanted
 
 
@@ -70,6 +75,26 @@ def load_pretrained(kind: Any, name: str, **options: Any) -> Any:
         )
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(f"model {name!r} could not be loaded ({reason}): {mend}") from error
+
+
+def read_config(name: str) -> Any:
+    """A model's config. Raises ModelError."""
+    from transformers import AutoConfig
+
+    return load_pretrained(AutoConfig, name)
+
+
+def to_device(model: Any, device: str, precision: Precision) -> Any:
+    """The model there, in that precision. Raises ModelError for int8, which only packing has."""
+    import torch
+
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in kinds:
+        raise ModelError(
+            f"{model.config.model_type} models do not run in int8 here, only BERT's family does: "
+            "set [model] precision = 'auto'"
+        )
+    return model.to(device=device, dtype=kinds[precision])
 
 
 def mend_text(text: str) -> str:

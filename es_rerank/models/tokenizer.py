@@ -1,4 +1,4 @@
-"""Texts to token ids and padded batches, from several threads."""
+"""Texts to token ids, from several threads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class Tokenizer:
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.max_tokens = min(max_tokens, int(min(tokenizer.model_max_length, LONGEST)))
+        self.padding: int = tokenizer.pad_token_id or 0
+        self.unknown: int | None = tokenizer.unk_token_id
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
 
@@ -27,6 +29,16 @@ class Tokenizer:
                 [mend_text(text) for text in texts], truncation=True, max_length=self.max_tokens
             )
         return dict(encoded)
+
+    def encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, whole and without special ones."""
+        if not texts:
+            return []
+        with self._lock:
+            encoded = self._tokenizer(
+                [mend_text(text) for text in texts], add_special_tokens=False, verbose=False
+            )
+        return [list(ids) for ids in encoded["input_ids"]]
 
     def encode_pairs(
         self, queries: Sequence[str], texts: Sequence[str]
@@ -49,12 +61,8 @@ class Tokenizer:
 
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that are unknown, 0 to 1."""
-        unknown = self._tokenizer.unk_token_id
-        with self._lock:
-            ids = self._tokenizer(mend_text(text), add_special_tokens=False)["input_ids"]
-        if unknown is None or not ids:
-            return 0.0
-        return float(ids.count(unknown) / len(ids))
+        (ids,) = self.encode_plain([text])
+        return ids.count(self.unknown) / len(ids) if ids and self.unknown is not None else 0.0
 
 
 def load_tokenizer(name: str, max_tokens: int) -> Tokenizer:

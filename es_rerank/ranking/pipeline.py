@@ -26,7 +26,9 @@ from es_rerank.ranking.score import (
 )
 
 UNKNOWN_LIMIT = 0.3
-"""Share of unknown tokens in the query above which the model's opinion is not asked."""
+"""Share of unknown tokens above which the model's opinion is not asked."""
+SAMPLED_TEXTS, SAMPLED_CHARS = 8, 200
+"""Of so many texts the beginning stands for a window's language."""
 EMBEDDING_SHARE = 0.25
 """Of a search's time, what embedding for diversity may take from a model that reads the texts."""
 
@@ -62,6 +64,7 @@ class RankingOptions:
     crowding: tuple[Cap, ...] = ()
     min_score: float | None = None
     signals: tuple[tuple[Signal, float], ...] = ()
+    unknown_limit: float = UNKNOWN_LIMIT
     diversifier: Diversifier = greedy_map
 
 
@@ -125,11 +128,11 @@ def rank(
 ) -> Ranking:
     """Rank a window. Returns an order that is a permutation of 0..n-1.
 
-    Without query text, or when the model's tokenizer does not know the query's words, the model is
-    not asked: the first-stage order and diversity remain. A candidate without text keeps the place
-    the engine gave it. `vectors` embeds documents that carry no stored vector, for the kernel; not
-    so when the query's words are unknown, since then the documents' are too. Raises TooSlowError
-    when embedding them would take longer than `budget_s`.
+    Without query text, or when the model's tokenizer does not know the query's words or the texts',
+    the model is not asked: the first-stage order and diversity remain. A candidate without text
+    keeps the place the engine gave it. `vectors` embeds documents that carry no stored vector, for
+    the kernel; not so when words are unknown. Raises TooSlowError when embedding them would take
+    longer than `budget_s`.
     """
     (ranking,) = rank_all([Window(query, candidates, options, budget_s)], scorer, vectors)
     if isinstance(ranking, Exception):
@@ -183,9 +186,22 @@ def judge(window: Window, scorer: Scorer) -> Judged:
     query = window.query
     if not query:
         return Judged(window, False, ["no-query-text"], window.candidates)
-    if scorer.unknown_share(query) > UNKNOWN_LIMIT:
+    limit, asked = window.options.unknown_limit, window.options.weights.relevance > 0
+    if scorer.unknown_share(query) > limit:
         return Judged(window, False, ["language"], window.candidates)
-    return Judged(window, window.options.weights.relevance > 0, [], window.candidates)
+    # Vectors that are stored may come from a model that knows the texts: only readers are asked.
+    if asked and not isinstance(scorer, BiEncoderScorer):
+        sample = sample_texts(window.candidates.texts)
+        if sample and scorer.unknown_share(sample) > limit:
+            return Judged(window, False, ["language"], window.candidates)
+    return Judged(window, asked, [], window.candidates)
+
+
+def sample_texts(texts: Sequence[str | None]) -> str:
+    """The beginnings of some texts, from all over the window, as one text."""
+    some = [text for text in texts if text]
+    step = -(-len(some) // SAMPLED_TEXTS) or 1
+    return " ".join(text[:SAMPLED_CHARS] for text in some[::step])
 
 
 def embed(judged: Sequence[Judged], scorer: Scorer, vectors: VectorCache) -> None:

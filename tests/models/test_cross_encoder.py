@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,6 @@ def test_three_labels_are_refused(tiny_model: TinyModel) -> None:
         load_cross_encoder(str(tiny_model(3)), "cpu")
 
 
-def test_batches_change_nothing(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load_cross_encoder(str(tiny_model(1)), "cpu")
-    together = model.score_pairs(QUERY, TEXTS)
-    monkeypatch.setattr("es_rerank.models.cross_encoder.TOKEN_BUDGET", 1)
-    assert model.score_pairs(QUERY, TEXTS) == pytest.approx(together, abs=1e-4)
-
-
 def test_no_texts(tiny_model: TinyModel) -> None:
     assert load_cross_encoder(str(tiny_model(1)), "cpu").score_pairs(QUERY, []).shape == (0,)
 
@@ -109,18 +103,20 @@ def test_missing_and_broken_folders(tiny_model: TinyModel, tmp_path: Path) -> No
         load_cross_encoder(str(folder), "cpu")
 
 
-def test_lists_are_scored_as_one_batch_and_as_each_alone(tiny_model: TinyModel) -> None:
+def test_lists_are_scored_as_one_batch_and_as_each_alone(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = load_cross_encoder(str(tiny_model(1)), "cpu")
     lists = [(QUERY, TEXTS[:3]), ("blue hat", []), ("garden gnome", TEXTS[3:6])]
     alone = [model.score_pairs(query, texts) for query, texts in lists]
     calls: list[int] = []
-    forward = model._model.forward
+    read = model._reader.read
 
-    def count(**parts: Any) -> Any:
-        calls.append(len(parts["input_ids"]))
-        return forward(**parts)
+    def count(ids: Sequence[Sequence[int]], types: Any) -> Any:
+        calls.append(len(ids))
+        return read(ids, types)
 
-    model._model.forward = count
+    monkeypatch.setattr(model._reader, "read", count)
     together = model.score_lists(lists)
     assert calls == [6]
     for own, batched in zip(alone, together, strict=True):

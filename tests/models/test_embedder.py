@@ -52,11 +52,8 @@ def test_vectors_are_transformers_own(
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("token_budget", [1, 64])
-def test_batches_change_nothing(
-    token_budget: int, embedder: Embedder, by_definition: NDArray[np.float32]
-) -> None:
-    assert np.abs(embedder.encode(TEXTS[::-1], token_budget) - by_definition[::-1]).max() < 1e-4
+def test_order_changes_nothing(embedder: Embedder, by_definition: NDArray[np.float32]) -> None:
+    assert np.abs(embedder.encode(TEXTS[::-1]) - by_definition[::-1]).max() < 1e-4
 
 
 def test_no_texts(embedder: Embedder) -> None:

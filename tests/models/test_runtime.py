@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from es_rerank.errors import ModelError
 from es_rerank.models.runtime import choose_device, find_model, mend_text, plan_batches
 
 
@@ -48,8 +48,9 @@ def test_devices() -> None:
     assert choose_device("cpu") == "cpu"
     assert choose_device(there) == there
     if not torch.cuda.is_available():
-        with pytest.raises(ModelError, match="set \\[model\\] device = 'cpu' or 'auto'"):
-            choose_device("cuda:1")
+        with capture_logs() as logs:
+            assert choose_device("cuda:1") == "cpu"
+        assert "sees no CUDA card, the CPU is used" in logs[0]["event"]
 
 
 def test_a_folder_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

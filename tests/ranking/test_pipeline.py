@@ -13,7 +13,7 @@ from es_rerank.ranking.blend import Weights
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap
 from es_rerank.ranking.diversity.kernel import Kernel, KernelWeights
-from es_rerank.ranking.pipeline import RankingOptions, keep_places, rank
+from es_rerank.ranking.pipeline import RankingOptions, keep_places, rank, sample_texts
 from es_rerank.ranking.score import BiEncoderScorer, PairScorer, VectorCache
 from tests.ranking.bag_of_words import BagOfWords, WordOverlap
 
@@ -97,6 +97,37 @@ def test_what_the_model_cannot_judge_is_left_to_the_engine(query: str | None, no
     assert ranking.relevance is None
     assert ranking.order.tolist() == [0, 1, 2, 3, 4]
     assert model.asked == []
+
+
+@pytest.mark.parametrize(("limit", "notes"), [(0.3, ("language",)), (0.7, ())])
+def test_texts_that_the_model_does_not_know_are_left_to_the_engine(
+    limit: float, notes: tuple[str, ...]
+) -> None:
+    """Three of five words; diversity stays."""
+    attributes = {"brand": ["a", "a", "b"]}
+    texts: list[str | None] = ["红 鞋 nike", "绿 鞋", None]
+    candidates = replace(window([*texts[:2], "red shoe"]), attributes=attributes)
+    options = RankingOptions(
+        Weights(1.0, 0.0), diversity=0.9, kernel=KernelWeights(0, 1), unknown_limit=limit
+    )
+    ranking = rank("red shoe", candidates, options, PairScorer(WordOverlap()))
+    assert ranking.notes == notes
+    assert (ranking.relevance is None) == bool(notes)
+    assert ranking.order.tolist() == ([0, 2, 1] if notes else [2, 0, 1])
+
+
+def test_vectors_are_compared_whatever_the_texts_are() -> None:
+    candidates = window(["红 鞋", "红 鞋 nike"])
+    vectors = VectorCache(BagOfWords())
+    ranking = rank("nike", candidates, RELEVANCE_ONLY, BiEncoderScorer(vectors), vectors)
+    assert ranking.notes == ()
+    assert ranking.order.tolist() == [1, 0]
+
+
+def test_the_sample_of_texts_is_from_all_over_the_window() -> None:
+    assert sample_texts([]) == ""
+    assert sample_texts([None, "", "a" * 300]) == "a" * 200
+    assert sample_texts([str(i) for i in range(100)]) == "0 13 26 39 52 65 78 91"
 
 
 def test_a_query_with_few_unknown_words_is_judged() -> None:

@@ -29,6 +29,8 @@ class SessionModel:
     inputs: which of ids, mask and types the model takes.
     """
 
+    device = "cpu"
+
     def __init__(self, run: Run, inputs: frozenset[str]) -> None:
         self._run = run
         self._inputs = inputs

@@ -10,15 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from es_rerank.models.packed.attention import Attention
-from es_rerank.models.packed.linear import Precision, pack_linear
+from es_rerank.models.packed.linear import pack_linear
+from es_rerank.models.packed.norm import Norm
+from es_rerank.models.precision import Precision
 
 KINDS = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 
 
-class BertEmbedding:
-    """Words, positions and types, summed and normalised."""
+class Bert:
+    """The encoder's weights. It needs no turns: positions are in the rows."""
 
-    def __init__(self, model: Any, kind: Any) -> None:
+    def __init__(self, model: Any, precision: Precision, kind: Any) -> None:
         part = model.embeddings
         self._words = part.word_embeddings.weight.detach()
         self._positions = part.position_embeddings.weight.detach().to(kind)
@@ -27,9 +29,10 @@ class BertEmbedding:
         self._kind = kind
         shifted = model.config.model_type != "bert"
         self._padding: int | None = part.word_embeddings.padding_idx if shifted else None
+        self.layers = [BertLayer(layer, precision, kind) for layer in model.encoder.layer]
 
-    def __call__(self, ids: Any, places: Any, types: Any) -> Any:
-        """(t,) token ids, places in their sequence from 0, types or None, to (t, hidden)."""
+    def embed(self, ids: Any, places: Any, types: Any) -> tuple[Any, Any]:
+        """(t,) token ids, places in their sequence from 0, types or None, to rows (t, hidden)."""
         import torch
 
         look_up = torch.nn.functional.embedding
@@ -42,7 +45,11 @@ class BertEmbedding:
         rows = look_up(ids, self._words).to(self._kind)
         rows += look_up(places, self._positions)
         rows += self._types[0] if types is None else look_up(types, self._types)
-        return self._norm(rows)
+        return self._norm(rows), None
+
+    def finish(self, rows: Any) -> Any:
+        """The last rows as they are."""
+        return rows
 
 
 class BertLayer:
@@ -74,12 +81,12 @@ class BertLayer:
         self._act = layer.intermediate.intermediate_act_fn
         self._last_norm = Norm(layer.output.LayerNorm, kind)
 
-    def __call__(self, rows: Any, attention: Attention) -> Any:
+    def __call__(self, rows: Any, turns: Any, attention: Attention) -> Any:
         """(t, hidden) to (t, hidden)."""
         packed = self._packed(rows).view(len(rows), 3, self.heads, self.head_size)
         return self._feed(rows, attention.attend(packed))
 
-    def first(self, rows: Any, attention: Attention) -> Any:
+    def first(self, rows: Any, turns: Any, attention: Attention) -> Any:
         """(t, hidden) to the first tokens' (n, hidden)."""
         import torch
 
@@ -99,20 +106,3 @@ class BertLayer:
     def _feed(self, rows: Any, seen: Any) -> Any:
         rows = self._norm(self._out.add_to(rows, seen))
         return self._last_norm(self._down.add_to(rows, self._act(self._up(rows))))
-
-
-class Norm:
-    """A LayerNorm's weights."""
-
-    def __init__(self, norm: Any, kind: Any) -> None:
-        self._shape = norm.normalized_shape
-        self._weight = norm.weight.detach().to(kind)
-        self._bias = None if norm.bias is None else norm.bias.detach().to(kind)
-        self._eps = norm.eps
-
-    def __call__(self, rows: Any) -> Any:
-        import torch
-
-        return torch.nn.functional.layer_norm(
-            rows, self._shape, self._weight, self._bias, self._eps
-        )

@@ -39,6 +39,12 @@ class Chunk:
         """Tokens in all."""
         return self.groups[-1].end
 
+    @property
+    def starts(self) -> list[int]:
+        """Each sequence's first token, and the end of the last."""
+        begins = [i for each in self.groups for i in range(each.start, each.end, each.length)]
+        return [*begins, self.tokens]
+
 
 def plan_chunks(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[Chunk]:
     """Cut sequences of these lengths (each 1 or more) into chunks of `token_budget` tokens at most.

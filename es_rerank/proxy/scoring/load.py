@@ -68,7 +68,14 @@ def load(settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]) -> L
     else:
         from es_rerank.models.cross_encoder import load_cross_encoder
 
-        scorer = PairScorer(load_cross_encoder(settings.name, settings.device))
+        model = load_cross_encoder(
+            settings.name,
+            settings.device,
+            settings.precision,
+            settings.max_tokens,
+            settings.passages,
+        )
+        scorer = PairScorer(model)
         vectors = VectorCache(load_embedder(settings.embedder, settings.device))
     vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
     return scorer, vectors

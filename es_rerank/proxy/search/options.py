@@ -219,6 +219,7 @@ def resolve_options(
             kernel=KernelWeights(kernel.vector, kernel.attributes),
             crowding=tuple(Cap(cap.field, cap.max_count, cap.per) for cap in block.crowding),
             min_score=block.min_score,
+            unknown_limit=rerank.unknown_limit,
         ),
         query_text=block.query_text,
         text_fields=tuple(block.fields or index.text_fields or rerank.text_fields),

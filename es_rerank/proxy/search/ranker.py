@@ -148,6 +148,11 @@ class Ranker:
         """Whether the scorer reads texts even where vectors are stored."""
         return self._settings.kind != "bi-encoder"
 
+    @property
+    def labels_texts(self) -> bool:
+        """Whether it reads each field's text with the field's name."""
+        return self.reads_texts and self._settings.text_labels
+
     async def rank(
         self,
         query: str | None,

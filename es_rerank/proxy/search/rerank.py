@@ -256,6 +256,7 @@ class Reranker:
             self._ranker.reads_texts,
             plan.signal_fields,
             self._seen,
+            self._ranker.labels_texts,
         )
 
 

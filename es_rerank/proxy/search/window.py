@@ -42,20 +42,24 @@ def gather(
     every_text: bool,
     valued: Collection[str] = (),
     seen: Seen | None = None,
+    labelled: bool = False,
 ) -> Candidates:
     """Turn hits into candidates.
 
     capped: attributes that crowding counts, beside those of the index. dimensions: of the codes, 0
     where none are read, None where their own length tells. every_text: whether the scorer reads
     texts; otherwise only those of hits without a stored vector are looked at. valued: fields whose
-    values signals read. seen: documents that need not be read again.
+    values signals read. seen: documents that need not be read again. labelled: whether texts name
+    their fields.
     """
     names = tuple(dict.fromkeys([*fields.attributes, *capped]))
     code = fields.code if dimensions != 0 else None
     if code is not None and dimensions is None:
         codes = read_shown(hits, (), code).codes
         dimensions = find_dimensions(codes)
-    recipe = Recipe(names, fields.price, code, dimensions or 0, tuple(fields.text))
+    recipe = Recipe(
+        names, fields.price, code, dimensions or 0, tuple(fields.text), labelled
+    )
     documents = read_documents(hits, recipe, seen)
     vectors = present = None
     unread: Sequence[int] = range(len(hits))
@@ -77,7 +81,7 @@ def gather(
     shown = read_shown(hits, valued) if valued else None
     return Candidates(
         first_stage=read_scores(hits),
-        texts=Texts(hits, fields.text, unread, documents),
+        texts=Texts(hits, recipe, unread, documents),
         vectors=vectors,
         has_vector=present,
         attributes=attributes,
@@ -86,13 +90,17 @@ def gather(
 
 
 class Recipe(NamedTuple):
-    """What is read of a document: attributes, price, the stored vector's code, and text."""
+    """What is read of a document: attributes, price, the stored vector's code, and text.
+
+    labelled: whether each field's name stands before its text.
+    """
 
     names: tuple[str, ...]
     price: str | None
     code: str | None
     dimensions: int
     text: tuple[str, ...]
+    labelled: bool = False
 
 
 def read_documents(hits: Sequence[Hit], recipe: Recipe, seen: Seen | None) -> list[Document]:
@@ -137,11 +145,11 @@ class Texts(Sequence[str | None]):
     def __init__(
         self,
         hits: Sequence[Hit],
-        paths: Sequence[str],
+        recipe: Recipe,
         wanted: Sequence[int],
         documents: Sequence[Document],
     ) -> None:
-        self._hits, self._paths, self._wanted = hits, paths, wanted
+        self._hits, self._recipe, self._wanted = hits, recipe, wanted
         self._documents = documents
 
     @cached_property
@@ -149,8 +157,9 @@ class Texts(Sequence[str | None]):
         documents = self._documents
         unread = [i for i in self._wanted if not documents[i].read]
         if unread:
-            shown = read_shown([self._hits[i] for i in unread], self._paths)
-            for i, text in zip(unread, shown.texts(self._paths), strict=True):
+            paths, labelled = self._recipe.text, self._recipe.labelled
+            shown = read_shown([self._hits[i] for i in unread], paths)
+            for i, text in zip(unread, shown.texts(paths, labelled), strict=True):
                 documents[i].text, documents[i].read = text, True
         texts: list[str | None] = [None] * len(self._hits)
         for i in self._wanted:
@@ -216,12 +225,26 @@ class Shown:
             for value in [row[place] for row in self.rows]
         ]
 
-    def texts(self, paths: Sequence[str]) -> list[str | None]:
+    def texts(self, paths: Sequence[str], labelled: bool = False) -> list[str | None]:
         """Per hit the text that the model reads; None where it shows none of the fields."""
         columns = [self.read(path, clean_text, join_values) for path in paths]
         if not columns:
             return [None] * len(self.rows)
+        if labelled:
+            names = [label(path) for path in paths]
+            return [join_labelled(names, parts) or None for parts in zip(*columns, strict=True)]
         return [join_texts(parts) or None for parts in zip(*columns, strict=True)]
+
+
+def label(path: str) -> str:
+    """A field's name for a reader: `attributes.heel_height` is `heel height`."""
+    return path.rpartition(".")[2].replace("_", " ")
+
+
+def join_labelled(names: Sequence[str], texts: Sequence[str]) -> str:
+    """Join texts as `title: red shoe. brand: Acme`; empty and repeated ones are left out."""
+    own = {text: name for name, text in zip(reversed(names), reversed(texts), strict=True) if text}
+    return join_texts([f"{own[text]}: {text}" for text in dict.fromkeys(texts) if text])
 
 
 def read_shown(hits: Iterable[Hit], paths: Iterable[str], code: str | None = None) -> Shown:

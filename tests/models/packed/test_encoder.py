@@ -40,6 +40,21 @@ def test_rows_are_transformers_own(kind: str, token_budget: int) -> None:
     assert (first[0] - first[3]).abs().max() > 0.1  # texts are told apart
 
 
+def test_the_means_of_both_parts() -> None:
+    import torch
+
+    model = make("bert")
+    ids, types = sequences("bert")
+    assert types is not None
+    first, one, other = PackedEncoder(model).part_rows(ids, types, 64)
+    for i, (own, kinds) in enumerate(zip(ids, types, strict=True)):
+        rows, second = plain_rows(model, own, kinds), torch.tensor(kinds, dtype=torch.bool)
+        assert (first[i] - rows[0]).abs().max() < 1e-4
+        assert (one[i] - rows[~second].mean(dim=0)).abs().max() < 1e-4
+        if second.any():
+            assert (other[i] - rows[second].mean(dim=0)).abs().max() < 1e-4
+
+
 def test_types_may_be_left_out() -> None:
     model = make("bert")
     ids, _ = sequences("bert")

@@ -22,6 +22,20 @@ KINDS = {
     "roberta": "RobertaForSequenceClassification",
     "xlm-roberta": "XLMRobertaForSequenceClassification",
     "camembert": "CamembertForSequenceClassification",
+    "modernbert": "ModernBertForSequenceClassification",
+}
+MORE: dict[str, Any] = {
+    "modernbert": {
+        "num_hidden_layers": 5,
+        "local_attention": 16,
+        "global_attn_every_n_layers": 2,
+        "norm_bias": True,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "initializer_cutoff_factor": 3.0,
+        "sep_token_id": 2,
+        "cls_token_id": 0,
+    }
 }
 
 
@@ -31,7 +45,9 @@ def make(kind: str, labels: int = 1, **more: Any) -> Any:
     import transformers
 
     library: Any = transformers
-    config = library.AutoConfig.for_model(kind, **{**SIZES, **more}, num_labels=labels)
+    config = library.AutoConfig.for_model(
+        kind, **{**SIZES, **MORE.get(kind, {}), **more}, num_labels=labels
+    )
     torch.manual_seed(5)
     model = library.AutoModelForSequenceClassification.from_config(config).eval()
     with torch.no_grad():

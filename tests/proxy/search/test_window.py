@@ -121,6 +121,21 @@ def test_texts_are_read_where_they_are_needed(every_text: bool) -> None:
     assert list(without.texts) == ["Red", "Blue"]
 
 
+def test_texts_name_their_fields_where_that_is_wanted() -> None:
+    hits = [
+        raw_hit('{"_source":{"title":"Red shoe.","brand":"Acme","a":{"heel_height":"5 cm"}}}'),
+        raw_hit('{"_source":{"title":"Acme","brand":"Acme"}}'),
+        raw_hit('{"_source":{}}'),
+    ]
+    fields = IndexFields(("title", "brand", "a.heel_height"), (), None, None, None, "m")
+    found = gather(hits, fields, [], 0, True, labelled=True)
+    assert list(found.texts) == [
+        "title: Red shoe. brand: Acme. heel height: 5 cm",
+        "title: Acme",
+        None,
+    ]
+
+
 @pytest.mark.parametrize(
     ("hit", "code"),
     [
