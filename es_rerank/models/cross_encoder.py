@@ -16,6 +16,7 @@ from es_rerank.models.compact.sessions import open_session
 from es_rerank.models.decoder import load_decoder
 from es_rerank.models.packed.cuda import CudaEncoder
 from es_rerank.models.packed.encoder import PackedEncoder, can_pack
+from es_rerank.models.packed.weights import Weights, read_weights
 from es_rerank.models.pair_tokens import (
     PairTemplate,
     PairTokenizer,
@@ -28,6 +29,7 @@ from es_rerank.models.readers import (
     PaddedReader,
     Reader,
     YesNoReader,
+    has_head,
     read_head,
 )
 from es_rerank.models.runtime import choose_device, load_pretrained, read_config, to_device
@@ -123,7 +125,10 @@ def load_cross_encoder(
             return PaddedReader(session, tokenizer.padding)
     else:
         template = find_template(tokenizer)
-        model = load_classifier(name) if made is None else load_quantized(name, made)
+        if made is not None:
+            model = load_quantized(name, made)
+        else:
+            model = read_classifier(name, config, where) or load_classifier(name)
 
         def make(device: str) -> Reader:
             return make_reader(model, tokenizer, device, choose_precision(precision, device))
@@ -131,6 +136,14 @@ def load_cross_encoder(
     reader, where = place(make, where)
     pairs = PairTokenizer(tokenizer, tokenizer.max_tokens, template, passages)
     return CrossEncoder(name, tokenizer, pairs, reader, where)
+
+
+def read_classifier(name: str, config: Any, device: str) -> Weights | None:
+    """A classifier's bare weights, where the CPU and the packed forward need no more than these."""
+    if device != "cpu" or config.num_labels > 2:
+        return None
+    weights = read_weights(name, config)
+    return weights if weights is not None and has_head(weights) else None
 
 
 def load_classifier(name: str) -> Any:
@@ -159,7 +172,8 @@ def make_reader(model: Any, tokenizer: Tokenizer, device: str, precision: Precis
     head = read_head(model)
     if head is None or not can_pack(model):
         return PaddedReader(to_device(model, device, precision), tokenizer.padding)
-    model = model.to(device)
+    if device != "cpu":
+        model = model.to(device)
     if device.startswith("cuda") and precision != "fp32":  # its attention has no fp32
         encoder = CudaEncoder(model, precision, tokenizer.max_tokens)
         encoder.warm_up()

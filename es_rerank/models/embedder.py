@@ -10,8 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank.models.packed.encoder import PackedEncoder, can_pack
+from es_rerank.models.packed.weights import read_weights
 from es_rerank.models.readers import MeanReader, PackedMeans, Reader
-from es_rerank.models.runtime import BUNDLED, choose_device, find_model, load_pretrained
+from es_rerank.models.runtime import (
+    BUNDLED,
+    choose_device,
+    find_model,
+    load_pretrained,
+    read_config,
+)
 from es_rerank.models.tokenizer import LONGEST, Tokenizer, load_tokenizer
 
 
@@ -53,11 +60,14 @@ def load_embedder(name: str = BUNDLED, device: str = "auto") -> Embedder:
 
     Raises ModelError when the model cannot be found or read.
     """
-    from transformers import AutoModel
-
     where = choose_device(device)
-    model = load_pretrained(AutoModel, name).eval().float().to(where)
-    limit = int(getattr(model.config, "max_position_embeddings", LONGEST))
+    config = read_config(name)
+    model = read_weights(name, config) if where == "cpu" else None
+    if model is None:
+        from transformers import AutoModel
+
+        model = load_pretrained(AutoModel, name).eval().float().to(where)
+    limit = int(getattr(config, "max_position_embeddings", LONGEST))
     sentence_config = Path(find_model(name)) / "sentence_bert_config.json"
     if sentence_config.is_file():
         limit = min(limit, json.loads(sentence_config.read_text()).get("max_seq_length") or limit)
@@ -67,4 +77,4 @@ def load_embedder(name: str = BUNDLED, device: str = "auto") -> Embedder:
         if can_pack(model)
         else MeanReader(model, tokenizer.padding)
     )
-    return Embedder(name, tokenizer, reader, int(model.config.hidden_size), where)
+    return Embedder(name, tokenizer, reader, int(config.hidden_size), where)

@@ -130,14 +130,26 @@ def read_head(model: Any) -> Callable[[Any], Any] | None:
     """
     import torch
 
+    def apply(layer: Any, rows: Any) -> Any:
+        return torch.nn.functional.linear(rows, layer.weight, layer.bias)
+
     kind = model.config.model_type
     if kind == "bert":
         pooler, classifier = model.bert.pooler, model.classifier
-        return lambda rows: classifier(pooler.activation(pooler.dense(rows)))
+        return lambda rows: apply(classifier, torch.tanh(apply(pooler.dense, rows)))
     if kind in {"roberta", "xlm-roberta", "camembert"}:
         dense, out = model.classifier.dense, model.classifier.out_proj
-        return lambda rows: out(torch.tanh(dense(rows)))
+        return lambda rows: apply(out, torch.tanh(apply(dense, rows)))
     if kind == "modernbert" and model.config.classifier_pooling == "cls":
         head, classifier = model.head, model.classifier
         return lambda rows: classifier(head(rows))
     return None
+
+
+def has_head(weights: Any) -> bool:
+    """Whether a classifier's weights hold a head that `read_head` reads."""
+    try:
+        read_head(weights)
+    except AttributeError:
+        return False
+    return True

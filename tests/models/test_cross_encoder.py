@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,28 @@ def test_of_two_labels_the_difference_is(tiny_model: TinyModel) -> None:
 def test_three_labels_are_refused(tiny_model: TinyModel) -> None:
     with pytest.raises(ModelError, match="has 3 labels; a reranker has one"):
         load_cross_encoder(str(tiny_model(3)), "cpu")
+
+
+def test_nothing_is_built_that_is_not_run(tiny_model: TinyModel) -> None:
+    """The weights are read alone: transformers' models would bring their imports along."""
+    code = (
+        "import sys; from es_rerank.models.cross_encoder import load_cross_encoder; "
+        "from es_rerank.models.embedder import load_embedder; "
+        f"load_cross_encoder({str(tiny_model(1))!r}, 'cpu').score_pairs('red', ['shoe']); "
+        "load_embedder(device='cpu').encode(['red']); "
+        "print([m for m in ('transformers.modeling_utils', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_model_written_anew_is_not_pulled_away(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model(1), folder)
+    model = load_cross_encoder(str(folder), "cpu")
+    before = model.score_pairs(QUERY, TEXTS)
+    (folder / "model.safetensors").write_bytes(b"")
+    assert model.score_pairs(QUERY, TEXTS).tolist() == before.tolist()
 
 
 def test_no_texts(tiny_model: TinyModel) -> None:

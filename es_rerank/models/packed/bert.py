@@ -7,6 +7,7 @@ is left out (it adds the same to all weights of a token), the values' bias moves
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from es_rerank.models.packed.attention import Attention
@@ -14,6 +15,34 @@ from es_rerank.models.packed.linear import pack_linear
 from es_rerank.models.packed.norm import Norm
 from es_rerank.models.precision import Precision
 
+
+def gelu(rows: Any) -> Any:
+    """x times the normal distribution's share below x (Hendrycks and Gimpel, 2016), in place."""
+    import torch
+
+    return torch.ops.aten.gelu_(rows)
+
+
+def gelu_tanh(rows: Any) -> Any:
+    """The same by its approximation, which some models were trained with, in place."""
+    import torch
+
+    return torch.ops.aten.gelu_(rows, approximate="tanh")
+
+
+def relu(rows: Any) -> Any:
+    """What is above 0, in place."""
+    import torch
+
+    return torch.relu_(rows)
+
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "gelu": gelu,
+    "relu": relu,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+}
 KINDS = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 
 
@@ -25,11 +54,14 @@ class Bert:
         self._words = part.word_embeddings.weight.detach()
         self._positions = part.position_embeddings.weight.detach().to(kind)
         self._types = part.token_type_embeddings.weight.detach().to(kind)
-        self._norm = Norm(part.LayerNorm, kind)
+        self._norm = Norm(part.LayerNorm, model.config.layer_norm_eps, kind)
         self._kind = kind
-        shifted = model.config.model_type != "bert"
-        self._padding: int | None = part.word_embeddings.padding_idx if shifted else None
-        self.layers = [BertLayer(layer, precision, kind) for layer in model.encoder.layer]
+        config = model.config
+        self._padding: int | None = None if config.model_type == "bert" else config.pad_token_id
+        layers = list(model.encoder.layer)
+        self.layers = [
+            BertLayer(layer, config, precision, kind, last=layer is layers[-1]) for layer in layers
+        ]
 
     def embed(self, ids: Any, places: Any, types: Any) -> tuple[Any, Any]:
         """(t,) token ids, places in their sequence from 0, types or None, to rows (t, hidden)."""
@@ -55,31 +87,32 @@ class Bert:
 class BertLayer:
     """One layer's weights, and its rows from the rows before."""
 
-    def __init__(self, layer: Any, precision: Precision, kind: Any) -> None:
+    def __init__(
+        self, layer: Any, config: Any, precision: Precision, kind: Any, last: bool
+    ) -> None:
         import torch
 
         inner, outer = layer.attention.self, layer.attention.output
-        self.heads: int = inner.num_attention_heads
-        self.head_size: int = inner.attention_head_size
+        self.heads: int = config.num_attention_heads
+        self.head_size: int = config.hidden_size // self.heads
         scale = self.head_size**-0.5
         query, key, value = (part.weight.detach() for part in (inner.query, inner.key, inner.value))
         query_bias = inner.query.bias.detach() * scale
         nothing = torch.zeros_like(query_bias)
-        self._query_weight, self._query_bias = (query * scale).to(kind), query_bias.to(kind)
-        # As views of one matrix, so that the first token's way costs no second copy.
         joined = torch.cat([query * scale, key, value])
-        self._key = joined[len(query) : 2 * len(query)].to(kind)
-        self._value = joined[2 * len(query) :].to(kind)
         self._packed = pack_linear(joined, torch.cat([query_bias, nothing, nothing]), precision)
+        # The first token's way through the last layer needs the three apart.
+        self._apart = tuple(part.to(kind) for part in joined.chunk(3)) if last else ()
+        self._query_bias = query_bias.to(kind)
         out = outer.dense.weight.detach()
         out_bias = outer.dense.bias.detach() + out @ inner.value.bias.detach()
         self._out = pack_linear(out, out_bias, precision)
-        self._norm = Norm(outer.LayerNorm, kind)
+        self._norm = Norm(outer.LayerNorm, config.layer_norm_eps, kind)
         up, down = layer.intermediate.dense, layer.output.dense
         self._up = pack_linear(up.weight.detach(), up.bias.detach(), precision)
         self._down = pack_linear(down.weight.detach(), down.bias.detach(), precision)
-        self._act = layer.intermediate.intermediate_act_fn
-        self._last_norm = Norm(layer.output.LayerNorm, kind)
+        self._act = ACTIVATIONS[config.hidden_act]
+        self._last_norm = Norm(layer.output.LayerNorm, config.layer_norm_eps, kind)
 
     def __call__(self, rows: Any, turns: Any, attention: Attention) -> Any:
         """(t, hidden) to (t, hidden)."""
@@ -93,11 +126,12 @@ class BertLayer:
         own = attention.first(rows)
         if attention.mixes_rows:
             # q (W x) = (q W) x, and the same behind the mixing: no product over all tokens.
-            query = torch.nn.functional.linear(own, self._query_weight, self._query_bias)
             split = (self.heads, self.head_size)
-            asked = torch.einsum("nhd,hdk->nhk", query.view(-1, *split), self._key.view(*split, -1))
+            weight, key, value = self._apart
+            query = torch.nn.functional.linear(own, weight, self._query_bias).view(-1, *split)
+            asked = torch.einsum("nhd,hdk->nhk", query, key.view(*split, -1))
             mixed = attention.mix_rows(asked, rows)
-            seen = torch.einsum("nhk,hdk->nhd", mixed, self._value.view(*split, -1))
+            seen = torch.einsum("nhk,hdk->nhd", mixed, value.view(*split, -1))
             return self._feed(own, seen.reshape(len(own), -1))
         packed = self._packed(rows).view(len(rows), 3, self.heads, self.head_size)
         query = attention.first(packed[:, 0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-TOKEN_BUDGET = 2048
+TOKEN_BUDGET = 1024
 """Tokens of a chunk: enough to keep a core busy, few enough for its caches."""
 
 

@@ -21,6 +21,7 @@ def can_pack(model: Any) -> bool:
         return True
     return (
         config.model_type in bert.KINDS
+        and config.hidden_act in bert.ACTIVATIONS
         and not getattr(config, "is_decoder", False)
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
     )

@@ -18,10 +18,10 @@ class ModernBert:
 
     def __init__(self, model: Any, precision: Precision, kind: Any) -> None:
         self._words = model.embeddings.tok_embeddings.weight.detach()
-        self._norm = Norm(model.embeddings.norm, kind)
+        self._norm = Norm(model.embeddings.norm, model.config.norm_eps, kind)
         self._rotary = model.rotary_emb
         self._types = sorted(set(model.config.layer_types))
-        self._last_norm = Norm(model.final_norm, kind)
+        self._last_norm = Norm(model.final_norm, model.config.norm_eps, kind)
         self._kind = kind
         self.layers = [ModernBertLayer(layer, precision, kind) for layer in model.layers]
 
@@ -52,7 +52,7 @@ class ModernBertLayer:
         self._type: str = layer.attention_type
         self._window = None if attn.sliding_window is None else attn.sliding_window - 1
         identity = isinstance(layer.attn_norm, torch.nn.Identity)
-        self._norm = None if identity else Norm(layer.attn_norm, kind)
+        self._norm = None if identity else Norm(layer.attn_norm, layer.config.norm_eps, kind)
         weight, bias = attn.Wqkv.weight.detach(), detach(attn.Wqkv.bias)
         scales = torch.ones(len(weight), device=weight.device)
         scales[: len(weight) // 3] = self._head_size**-0.5
@@ -60,7 +60,7 @@ class ModernBertLayer:
             weight * scales[:, None], None if bias is None else bias * scales, precision
         )
         self._out = pack_linear(attn.Wo.weight.detach(), detach(attn.Wo.bias), precision)
-        self._mlp_norm = Norm(layer.mlp_norm, kind)
+        self._mlp_norm = Norm(layer.mlp_norm, layer.config.norm_eps, kind)
         self._up = pack_linear(mlp.Wi.weight.detach(), detach(mlp.Wi.bias), precision)
         self._down = pack_linear(mlp.Wo.weight.detach(), detach(mlp.Wo.bias), precision)
         self._act = mlp.act

@@ -8,11 +8,11 @@ from typing import Any
 class Norm:
     """A LayerNorm's weights."""
 
-    def __init__(self, norm: Any, kind: Any) -> None:
-        self._shape = norm.normalized_shape
+    def __init__(self, norm: Any, eps: float, kind: Any) -> None:
         self._weight = norm.weight.detach().to(kind)
         self._bias = None if norm.bias is None else norm.bias.detach().to(kind)
-        self._eps = norm.eps
+        self._shape = self._weight.shape
+        self._eps = eps
 
     def __call__(self, rows: Any) -> Any:
         import torch
