@@ -57,9 +57,7 @@ def gather(
     if code is not None and dimensions is None:
         codes = read_shown(hits, (), code).codes
         dimensions = find_dimensions(codes)
-    recipe = Recipe(
-        names, fields.price, code, dimensions or 0, tuple(fields.text), labelled
-    )
+    recipe = Recipe(names, fields.price, code, dimensions or 0, tuple(fields.text), labelled)
     documents = read_documents(hits, recipe, seen)
     vectors = present = None
     unread: Sequence[int] = range(len(hits))
