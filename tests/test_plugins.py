@@ -41,7 +41,7 @@ def test_a_scorer_judges_texts() -> None:
 
 
 def test_a_diversifier_orders() -> None:
-    mmr = load_plugin("diversifier", "mmr", {})
+    mmr = load_plugin("diversifier", "plain-mmr", {})
     kernel = build_kernel(3, None, None, {"brand": ["a", "a", "b"]}, KernelWeights())
     assert kernel is not None
     relevance = np.array([1.0, 0.9, 0.5])

@@ -20,14 +20,29 @@ def read_expansions(value: Any) -> Any:
 
 
 class DiversifySettings(Section):
-    method: str = Field("dpp", description="dpp, or the name of a diversifier plugin.")
+    method: str = Field("dpp", description="dpp, mmr, cap, or the name of a diversifier plugin.")
     diversity: float = Field(
         0.05, ge=0, le=1, description="0 is pure relevance, 1 pure variety (t = 1 - diversity)."
+    )
+    adaptive: bool = Field(
+        True,
+        description="Diversity follows how much a search leaves open: up to twice as much for one "
+        "word that fits unlike things, less for many words that fit like ones.",
     )
     vector_weight: float = Field(0.5, ge=0, description="Share of cosine in the similarity.")
     attribute_weight: float = Field(
         0.5, ge=0, description="Share of attribute agreement in the similarity."
     )
+    facet_weight: float = Field(
+        0.5,
+        ge=0,
+        description="Share of the vectors that depend on the query, where the model gives them.",
+    )
+    cap_field: str = Field(
+        "brand", description="Attribute that method cap counts; else the index's first."
+    )
+    cap_count: int = Field(3, ge=1, description="Hits with one value at most, for method cap.")
+    cap_per: int = Field(10, ge=1, description="Among so many consecutive hits, for method cap.")
 
 
 class BreakerSettings(Section):

@@ -57,3 +57,31 @@ def blend(
         counts = counts + np.where(known, weight, 0.0)
     blended: Scores = np.divide(summed, counts, out=mixed.copy(), where=counts > 0)
     return blended
+
+
+def share_blend(
+    first_stage: Scores,
+    relevance: Scores | None,
+    weights: Weights,
+    signals: Sequence[tuple[str, Scores, float]] = (),
+) -> dict[str, Scores]:
+    """What each part adds to the blended score, (n,) by name; `blend` is their sum."""
+    base = np.nan_to_num(scale(first_stage), nan=0.0)
+    total = weights.relevance + weights.first_stage
+    model = np.full(len(base), np.nan)
+    if relevance is not None and weights.relevance and np.isfinite(relevance).any():
+        model = scale(relevance)
+    scored = np.isfinite(model)
+    parts = {
+        "first-stage score": np.where(scored, weights.first_stage, total) * base,
+        "relevance": np.where(scored, weights.relevance * np.nan_to_num(model), 0.0),
+    }
+    counts = np.full(len(base), total)
+    for name, scores, weight in signals:
+        known = np.isfinite(scores)
+        parts[f"signal {name}"] = np.where(known, weight * np.clip(scores, 0.0, 1.0), 0.0)
+        counts = counts + np.where(known, weight, 0.0)
+    if not counts.all():
+        parts["first-stage score"] = np.where(counts > 0, parts["first-stage score"], base)
+        counts = np.where(counts > 0, counts, 1.0)
+    return {name: part / counts for name, part in parts.items()}

@@ -4,56 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank.ranking.diversity.kernel import number_values
 
+Mode = Literal["demote", "drop"]
+
 
 @dataclass(frozen=True)
 class Cap:
-    """At most `max_count` hits with one value of `field` in any `per` consecutive hits."""
+    """At most `max_count` hits with one value of `field` in any `per` consecutive hits.
+
+    mode: what becomes of the others when nothing else is left: `demote` lets them break the cap at
+    the end of the list, `drop` leaves them out.
+    """
 
     field: str
     max_count: int
     per: int = 10
+    mode: Mode = "demote"
 
 
-def demote(
+def crowd(
     order: NDArray[np.int64], attributes: Mapping[str, Sequence[str | None]], caps: Sequence[Cap]
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], int]:
     """Reorder so that the caps hold while any candidate is left that keeps them.
 
     Each place takes the first candidate of `order` that breaks no cap over the `per` places that
-    end there; when all that is left break one, the first of them. A missing value is never capped.
-    Returns a permutation of `order`.
+    end there; when all that is left break one, the first of them that breaks none of mode `drop`.
+    When there is none such either, the list ends: what is left is dropped. A missing value is never
+    capped. Returns a permutation of `order`, and how many at its end are dropped.
     """
     active = [
-        Count(cap, number_values([values[int(i)] for i in order]))
+        (cap, number_values([values[int(i)] for i in order]))
         for cap in caps
         if (values := attributes.get(cap.field)) is not None
     ]
     if not active:
-        return order
-    n = len(order)
+        return order, 0
+    places, dropped = place(active)
+    return order[places], dropped
+
+
+def place(active: Sequence[tuple[Cap, NDArray[np.int32]]]) -> tuple[NDArray[np.int64], int]:
+    """`crowd` for candidates in order, given each cap with their (n,) numbered values."""
+    n = len(active[0][1])
+    counts = [Count(cap, codes) for cap, codes in active]
+    hard = [count for count in counts if count.cap.mode == "drop"]
     free = np.ones(n, dtype=np.bool_)
     placed: list[int] = []
     for _ in range(n):
-        fitting = free
-        for count in active:
-            if count.full:
-                fitting = fitting & count.open[count.codes]
-        place = int(fitting.argmax())
-        if not fitting[place]:
-            place = int(free.argmax())
-        free[place] = False
-        placed.append(place)
-        for count in active:
-            count.add(count.codes[place], 1)
+        for binding in (counts, hard):
+            fitting = free
+            for count in binding:
+                if count.full:
+                    fitting = fitting & count.open[count.codes]
+            best = int(fitting.argmax())
+            if fitting[best]:
+                break
+        else:
+            break
+        free[best] = False
+        placed.append(best)
+        for count in counts:
+            count.add(count.codes[best], 1)
             if len(placed) >= count.cap.per:
                 count.add(count.codes[placed[-count.cap.per]], -1)
-    return order[placed]
+    return np.concatenate([np.array(placed, np.int64), np.flatnonzero(free)]), n - len(placed)
 
 
 class Count:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from es_rerank.ranking.blend import Weights, blend
 from es_rerank.ranking.candidate import Candidates
-from es_rerank.ranking.crowding import Cap, demote
+from es_rerank.ranking.crowding import Cap, crowd
+from es_rerank.ranking.diversity.adaptive import measure_openness
 from es_rerank.ranking.diversity.dpp import greedy_map
 from es_rerank.ranking.diversity.kernel import Kernel, KernelWeights, build_kernel
+from es_rerank.ranking.explain import Course, Step
 from es_rerank.ranking.score import (
     BiEncoderScorer,
     Scorer,
@@ -56,7 +58,11 @@ class Signal(Protocol):
 
 @dataclass(frozen=True)
 class RankingOptions:
-    """What the operator and the request ask for."""
+    """What the operator and the request ask for.
+
+    method: the diversifier's name. adaptive: whether diversity follows how much a search leaves
+    open.
+    """
 
     weights: Weights = field(default_factory=Weights)
     diversity: float = 0.05
@@ -66,6 +72,8 @@ class RankingOptions:
     signals: tuple[tuple[Signal, float], ...] = ()
     unknown_limit: float = UNKNOWN_LIMIT
     diversifier: Diversifier = greedy_map
+    method: str = "dpp"
+    adaptive: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,8 @@ class Ranking:
     notes: what was left out, and why (`no-query-text`, `language`).
     stages: seconds by stage. signals: (n,) by the signal's name. scored: how many texts the model
     read in time, and of how many, where that is not all. unembedded: texts without a stored vector
-    that there was no time to embed.
+    that there was no time to embed. dropped: how many at the order's end are left out of the list.
+    course: what the steps did.
     """
 
     order: NDArray[np.int64]
@@ -88,6 +97,8 @@ class Ranking:
     signals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     scored: tuple[int, int] | None = None
     unembedded: Sequence[str] = ()
+    dropped: int = 0
+    course: Course | None = None
 
 
 @dataclass(frozen=True)
@@ -263,39 +274,56 @@ def arrange(judged: Judged) -> Ranking:
         [(signals[signal.name], weight) for signal, weight in options.signals],
     )
     blended_at = time.perf_counter()
-    late = judged.late if judged.late is not None and judged.late.any() else None
-    read = np.arange(len(candidates)) if late is None else np.flatnonzero(~late)
-    order = read[order_window(candidates.take(read), blended[read], options, notes)]
-    scored = None
-    if late is not None:
-        order = np.concatenate([order, np.flatnonzero(late)])
+    n = len(candidates)
+    late = np.zeros(n, np.bool_) if judged.late is None else judged.late
+    read = np.flatnonzero(~late)
+    course = order_window(query, candidates.take(read), blended[read], options, notes)
+    order, scored = course.order, None
+    if late.any():
+        course = course.widen(read, np.flatnonzero(late))
+        order = course.order
         texts = sum(1 for text in candidates.texts if text)
         scored = (texts - int(late.sum()), texts)
-    order = demote(order, candidates.attributes, options.crowding)
-    if relevance is not None:
-        order = keep_places(
-            order, np.isnan(relevance) if late is None else np.isnan(relevance) & ~late
-        )
+    order, dropped = crowd(order, candidates.attributes, options.crowding)
+    steps = [Step("crowding", order)] if options.crowding else []
+    if relevance is not None and (unscored := np.isnan(relevance) & ~late).any():
+        gone = np.isin(np.arange(n), order[n - dropped :])
+        order = keep_places(order, unscored)
+        order = np.concatenate([order[~gone[order]], order[gone[order]]])
+        steps.append(Step("having no text to judge: it stays", order))
     stages = {
         "score": blended_at - judged.began,
         "diversify": time.perf_counter() - blended_at,
     }
     return Ranking(
-        order, blended, relevance, tuple(notes), stages, signals, scored, judged.unembedded
+        order,
+        blended,
+        relevance,
+        tuple(notes),
+        stages,
+        signals,
+        scored,
+        judged.unembedded,
+        dropped,
+        replace(course, steps=(*course.steps, *steps), candidates=candidates),
     )
 
 
 def order_window(
+    query: str | None,
     candidates: Candidates,
     blended: NDArray[np.float64],
     options: RankingOptions,
     notes: list[str],
-) -> Order:
+) -> Course:
     """Order (n,) candidates by blended score and diversity, those below `min_score` last."""
+    n = len(candidates)
     order = np.argsort(-blended, kind="stable").astype(np.int64)
-    if options.diversity > 0:
+    steps = [Step("the engine", np.arange(n)), Step("relevance", order)]
+    kernel, strength, openness = None, options.diversity, None
+    if strength > 0:
         kernel = build_kernel(
-            len(candidates),
+            n,
             candidates.vectors,
             candidates.has_vector,
             candidates.attributes,
@@ -305,13 +333,20 @@ def order_window(
         if kernel is None:
             notes.append("nothing-to-diversify-by")
         else:
-            order = options.diversifier(blended, kernel, options.diversity)
-            if not np.array_equal(np.sort(order), np.arange(len(candidates))):
+            if options.adaptive:
+                openness = measure_openness(query, blended, kernel)
+                strength = min(strength * openness, 1.0)
+            order = options.diversifier(blended, kernel, strength)
+            if not np.array_equal(np.sort(order), np.arange(n)):
                 raise ValueError("the diversifier's order is no permutation of the candidates")
+            steps.append(Step("diversity", order))
     if options.min_score is not None:
         low = blended[order] < options.min_score
         order = np.concatenate([order[~low], order[low]])
-    return order
+        steps.append(Step("min_score", order))
+    return Course(
+        tuple(steps), candidates, options.crowding, options.method, strength, openness, kernel
+    )
 
 
 def keep_places(order: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ TABLES: dict[str, Any] = {
         "relevance_weight": 0.0,
         "first_stage_weight": 1.0,
         "signals": {"freshness": 9.0},
-        "diversify": {"method": "mmr", "diversity": 0.0},
+        "diversify": {"method": "plain-mmr", "diversity": 0.0},
     },
     "plugins": {"freshness": {"half_life_days": 30}},
 }
@@ -111,7 +111,7 @@ def test_a_plugin_that_breaks_leaves_the_engines_order(engine: Node, shop: str) 
 
 
 def test_a_name_that_is_not_installed_is_refused_at_the_start() -> None:
-    for table in ({"signals": {"freshnes": 1.0}}, {"diversify": {"method": "mmrr"}}):
+    for table in ({"signals": {"freshnes": 1.0}}, {"diversify": {"method": "plain-mmrr"}}):
         with pytest.raises(ConfigError, match="did you mean"):
             ProxyApp(load_settings(None, {"rerank": table}))
 

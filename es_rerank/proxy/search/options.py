@@ -11,10 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from es_rerank.config import Expansion, IndexSettings, RerankSettings, read_expansions
 from es_rerank.errors import RequestError
 from es_rerank.ranking.blend import Weights
-from es_rerank.ranking.crowding import Cap
+from es_rerank.ranking.crowding import Cap, Mode
 from es_rerank.ranking.diversity.kernel import KernelWeights
 from es_rerank.ranking.pipeline import RankingOptions
 
+Method = Literal["dpp", "mmr", "cap"]
 Value = TypeVar("Value")
 Checked = TypeVar("Checked", bound="Block")
 
@@ -33,13 +34,20 @@ class WeightsBlock(Block):
 class KernelBlock(Block):
     vector: float = Field(0.5, ge=0, description="Share of embedding cosine.")
     attributes: float = Field(0.5, ge=0, description="Share of attribute agreement.")
+    facets: float = Field(
+        0.5,
+        ge=0,
+        description="Share of the vectors that depend on the query, if the model has any.",
+    )
 
 
 class CapBlock(Block):
     field: str = Field(description="Attribute field.")
     max_count: int = Field(ge=1, description="Hits with one value at most.")
     per: int = Field(10, ge=1, description="Among so many consecutive hits.")
-    mode: Literal["demote"] = Field("demote", description="Crowded hits move down.")
+    mode: Mode = Field(
+        "demote", description="Crowded hits move down; with drop, the last are left out."
+    )
 
 
 class TuningBlock(Block):
@@ -59,8 +67,12 @@ class TuningBlock(Block):
     diversity: float | None = Field(
         None, ge=0, le=1, description="0 is pure relevance, 1 pure variety."
     )
+    diversify: Method | None = Field(None, description="By which method: dpp, mmr or cap.")
+    adaptive: bool | None = Field(
+        None, description="Whether diversity follows how much the search leaves open."
+    )
     similarity: KernelBlock | None = Field(
-        None, description="Shares of vector and attributes in what counts as alike."
+        None, description="Shares of vector, attributes and facets in what counts as alike."
     )
     crowding: list[CapBlock] = Field(
         default_factory=list, max_length=5, description="Caps per attribute value."
@@ -200,7 +212,9 @@ def resolve_options(
         relevance=rerank.relevance_weight, first_stage=rerank.first_stage_weight
     )
     kernel = block.similarity or KernelBlock(
-        vector=rerank.diversify.vector_weight, attributes=rerank.diversify.attribute_weight
+        vector=rerank.diversify.vector_weight,
+        attributes=rerank.diversify.attribute_weight,
+        facets=rerank.diversify.facet_weight,
     )
     return SearchOptions(
         enabled=first(block.enabled, index.enabled, rerank.enabled) and rerank.enabled,
@@ -216,10 +230,14 @@ def resolve_options(
         ranking=RankingOptions(
             weights=Weights(weights.relevance, weights.first_stage),
             diversity=first(block.diversity, index.diversity, rerank.diversify.diversity),
-            kernel=KernelWeights(kernel.vector, kernel.attributes),
-            crowding=tuple(Cap(cap.field, cap.max_count, cap.per) for cap in block.crowding),
+            kernel=KernelWeights(kernel.vector, kernel.attributes, kernel.facets),
+            crowding=tuple(
+                Cap(cap.field, cap.max_count, cap.per, cap.mode) for cap in block.crowding
+            ),
             min_score=block.min_score,
             unknown_limit=rerank.unknown_limit,
+            method=first(block.diversify, rerank.diversify.method),
+            adaptive=first(block.adaptive, rerank.diversify.adaptive),
         ),
         query_text=block.query_text,
         text_fields=tuple(block.fields or index.text_fields or rerank.text_fields),

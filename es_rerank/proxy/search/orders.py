@@ -16,7 +16,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -57,7 +57,8 @@ class Order:
 
     identities: by place, of at most W hits, as keyed hashes. served: places below this have been
     shown, and are not moved any more. outcome and reason: how it came about. model: what ranked it.
-    scored: how much of the window it read, such as 64/100, where that was not all.
+    scored: how much of the window it read, such as 64/100, where that was not all. dropped: what
+    crowding left out of the list.
     """
 
     identities: array[int]
@@ -66,6 +67,7 @@ class Order:
     reason: str | None
     model: str
     scored: str | None = None
+    dropped: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def ranked(self) -> bool:
@@ -136,7 +138,7 @@ def follow(order: Order, present: Sequence[int], window: int) -> array[int]:
     fill the gaps. So a hit that is in the window all the time is on one page and on one only,
     whatever comes and goes.
     """
-    now, before = set(present), set(order.identities)
+    now, before = set(present), {*order.identities, *order.dropped}
     shown = order.identities[: order.served]
     waiting = [one for one in order.identities[order.served :] if one in now]
     newcomers = [one for one in present if one not in before]
@@ -227,4 +229,4 @@ class OrderCache:
 
 def weigh(order: Order) -> int:
     """About how many bytes an entry takes."""
-    return 500 + order.identities.itemsize * len(order.identities)
+    return 500 + order.identities.itemsize * (len(order.identities) + len(order.dropped))

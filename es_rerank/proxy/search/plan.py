@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from es_rerank.cluster.fields import IndexFields
@@ -24,7 +25,9 @@ from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.request import SearchRequest
 from es_rerank.proxy.search.vectors import VectorError, find_vectors, raise_vectors
 from es_rerank.proxy.upstream import principal
+from es_rerank.ranking.diversity.cap import Capper
 from es_rerank.ranking.diversity.dpp import greedy_map
+from es_rerank.ranking.diversity.mmr import order_by_mmr
 from es_rerank.ranking.pipeline import Diversifier, RankingOptions, Signal
 
 
@@ -92,8 +95,9 @@ def list_signal_fields(ranking: RankingOptions) -> list[str]:
 
 def load_extensions(
     settings: Settings,
-) -> tuple[tuple[tuple[Signal, float], ...], Diversifier]:
-    """The plugins' signals with their weights, and the diversifier.
+) -> tuple[tuple[tuple[Signal, float], ...], Mapping[str, Diversifier]]:
+    """The plugins' signals with their weights, and the diversifiers by name: ours, and the plugin
+    that the settings name.
 
     Raises ConfigError when a plugin is not there or cannot be made.
     """
@@ -101,10 +105,16 @@ def load_extensions(
         (load_plugin("signal", name, settings.plugins), weight)
         for name, weight in settings.rerank.signals.items()
     )
-    method = settings.rerank.diversify.method
-    if method == "dpp":
-        return signals, greedy_map
-    return signals, load_plugin("diversifier", method, settings.plugins)
+    chosen = settings.rerank.diversify
+    diversifiers: dict[str, Diversifier] = {
+        "dpp": greedy_map,
+        "mmr": order_by_mmr,
+        "cap": Capper(chosen.cap_count, chosen.cap_per, chosen.cap_field),
+    }
+    if chosen.method not in diversifiers:
+        plugin = load_plugin("diversifier", chosen.method, settings.plugins)
+        diversifiers[chosen.method] = plugin
+    return signals, diversifiers
 
 
 class Planner:
@@ -124,7 +134,7 @@ class Planner:
         self._catalog = catalog
         self._pipelines = pipelines
         self._ranker = ranker
-        self._signals, self._diversifier = load_extensions(settings)
+        self._signals, self._diversifiers = load_extensions(settings)
 
     async def plan(
         self,
@@ -151,7 +161,8 @@ class Planner:
             return LeftAlone("no-pipeline", failed=True)
         block = join_pipeline(block, pipeline)
         options = resolve_options(block, self._settings.rerank, index_settings)
-        ranking = replace(options.ranking, signals=self._signals, diversifier=self._diversifier)
+        diversifier = self._diversifiers[options.ranking.method]
+        ranking = replace(options.ranking, signals=self._signals, diversifier=diversifier)
         options = replace(options, ranking=ranking)
         vectors = find_vectors(request)
         if not may_expand or vectors or "pit" in request.body:

@@ -73,7 +73,8 @@ class Reranked:
 class Arranged:
     """The window in its order.
 
-    places: engine positions by place; None where a hit that was shown has vanished.
+    places: engine positions by place; None where a hit that was shown has vanished, and at the
+    window's end for each that crowding has dropped.
     """
 
     places: Sequence[int | None]
@@ -123,11 +124,13 @@ class Reranker:
         tracing.record_stages(arranged.stages, {"es_rerank.candidates": len(window)})
         explanations: Mapping[int, Any] = {}
         if arranged.ranking is not None and plan.options.explain:
-            explanations = explain_places(arranged.ranking, taken.hits)
+            explanations = explain_places(arranged.ranking, taken.hits, plan.options.ranking)
             if others:
                 explanations = explain_ranks(explanations, fused.ranks)
         order, cut = close_gaps(arranged.places, plan.page)
-        page = splice.place_hits(taken, order, cut.start, cut.size, plan.additions, explanations)
+        page = splice.place_hits(
+            taken, order, cut.start, cut.size, plan.additions, explanations, len(window)
+        )
         stages = {**stages, **arranged.stages}
         added_ms = math.floor(1000 * (time.perf_counter() - began))
         pretty = plan.request.parameter("pretty") in {"", "true"}
@@ -171,8 +174,10 @@ class Reranker:
         if arranged.outcome in {"applied", "fallback"}:
             places = array("q", (present[i] for i in arranged.places if i is not None))
             served = min(plan.page.start + plan.page.size, len(places))
+            listed = set(places)
+            dropped = array("q", (one for one in present if one not in listed))
             how = (arranged.outcome, arranged.reason, self._ranker.model, arranged.scored)
-            self._orders.keep(key, Order(places, served, *how))
+            self._orders.keep(key, Order(places, served, *how, dropped=dropped))
         return arranged
 
     def _follow(self, plan: Plan, key: bytes, known: Order, present: Sequence[int]) -> Arranged:
@@ -184,6 +189,7 @@ class Reranker:
         self._orders.move_on(key, moved, longer=plan.page.start > 0)
         position = {identity: i for i, identity in enumerate(present)}
         places = [position.get(identity) for identity in identities]
+        places += [None for identity in known.dropped if identity in position]
         if not known.ranked and known.reason:
             telemetry.FALLBACKS.labels(known.reason).inc()
         stages = {"order-cache": time.perf_counter() - began}
@@ -216,7 +222,8 @@ class Reranker:
             log.error("ranking failed", error=what, exc_info=None if told else error)
             reason = "ranking-error"
         else:
-            order = [int(i) for i in ranking.order]
+            kept = len(ranking.order) - ranking.dropped
+            order = [*ranking.order[:kept].tolist(), *[None] * ranking.dropped]
             notes = ",".join(ranking.notes) or None
             outcome = "applied"
             for note in SECOND_BEST.intersection(ranking.notes):

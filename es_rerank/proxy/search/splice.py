@@ -95,21 +95,25 @@ def place_hits(
     size: int,
     additions: Additions,
     explanations: Mapping[int, Any],
+    window: int | None = None,
 ) -> list[bytes]:
     """Write the page's hits.
 
     order: engine positions of the window in their new order; hits past it follow as they came.
+    window: how many hits the window has, where the order leaves some of them out.
     Place i bears the engine's i-th `_score`, so that scores fall along every page, agree with the
     untouched tail and leave `max_score` true. explanations: by engine position, what to show as
     `_explanation`.
     """
-    final = [*order, *range(len(order), len(answer.hits))]
+    window = len(order) if window is None else window
+    final = [*order, *range(window, len(answer.hits))]
     added = {*additions.fields, *additions.docvalue_fields}
     page = []
     for place in range(start, min(start + size, len(final))):
         position = final[place]
         hit = dict(answer.hits[position])
-        if "_score" in hit and position != place:
+        moved = position < window and position != place
+        if "_score" in hit and moved:
             hit["_score"] = answer.hits[place].get("_score", hit["_score"])
         for name in FIELD_MEMBERS:
             if added and name in hit:
@@ -120,9 +124,9 @@ def place_hits(
             hit["_explanation"] = msgspec.Raw(
                 msgspec.json.encode(explain_hit(hit, explanations[position]))
             )
-        elif "_explanation" in hit and position != place:
-            moved = {"description": "es-rerank: the score of this place", "details": []}
-            hit["_explanation"] = msgspec.Raw(msgspec.json.encode(explain_hit(hit, moved)))
+        elif "_explanation" in hit and moved:
+            told = {"description": "es-rerank: the score of this place", "details": []}
+            hit["_explanation"] = msgspec.Raw(msgspec.json.encode(explain_hit(hit, told)))
         page.append(msgspec.json.encode(hit))
     return page
 

@@ -97,10 +97,6 @@ class Kernel:
         similarity[np.arange(len(ids)), ids] = 1.0
         return similarity
 
-    def between(self, some: Ids, others: Ids) -> Array:
-        """S between candidates and others, none of which is among them; float64."""
-        return self._combine(some, others)
-
     def square(self, ids: Ids | None = None) -> Array:
         """S of some candidates, in that order, or of all; (k, k) float64."""
         whole = slice(0, self.size)
@@ -146,7 +142,7 @@ class Kernel:
             part = rounded.compare(rows, columns)
             part *= self.facet_weight
             parts.append(part)
-        if len(self.codes):
+        if len(self.codes) and self.code_weight:
             agreeing = sum(
                 (own[rows][:, None] == own[columns]).view(np.uint8) for own in self.codes
             )
@@ -181,8 +177,6 @@ def build_kernel(
     total = vector_share + facet_share + attribute_share
     if total <= 0:
         return None
-    if not attribute_share:
-        shown = {}
     return Kernel(
         size=size,
         vectors=vectors if vector_share else None,

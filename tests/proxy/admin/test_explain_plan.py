@@ -97,7 +97,12 @@ def test_where_each_setting_comes_from(stand: tuple[str, RawUpstream]) -> None:
         "weights": ({"relevance": 0.5, "first_stage": 0.5}, "[rerank]"),
         "min_score": (0.1, "request"),
         "diversity": (0.2, "pipeline shop"),
-        "similarity": ({"vector": 0.5, "attributes": 0.5}, "[rerank.diversify]"),
+        "diversify": ("dpp", "[rerank.diversify]"),
+        "adaptive": (True, "[rerank.diversify]"),
+        "similarity": (
+            {"vector": 0.5, "attributes": 0.5, "facets": 0.5},
+            "[rerank.diversify]",
+        ),
         "crowding": ([], "default"),
         "expand": ([], "default"),
     }

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from es_rerank.proxy.search.explain import explain_places
-from es_rerank.ranking.pipeline import Ranking
+from es_rerank.ranking.pipeline import Ranking, RankingOptions
 
 
 def test_every_hit_of_the_window_is_explained() -> None:
@@ -20,7 +20,7 @@ def test_every_hit_of_the_window_is_explained() -> None:
         blended=np.array([0.5, 0.1, 1.0]),
         relevance=np.array([0.2, np.nan, 0.9]),
     )
-    told = explain_places(ranking, hits)
+    told = explain_places(ranking, hits, RankingOptions())
     assert sorted(told) == [0, 1, 2]
     assert told[2]["description"].startswith("es-rerank: rank 1, was 3;")
     assert [part["value"] for part in told[0]["details"]] == [3.0, 0.5, 0.2]
@@ -31,5 +31,5 @@ def test_every_hit_of_the_window_is_explained() -> None:
 
 def test_without_a_model_there_is_no_relevance() -> None:
     ranking = Ranking(order=np.array([0]), blended=np.array([0.5]), relevance=None)
-    (told,) = explain_places(ranking, [{"_score": msgspec.Raw(b"1")}]).values()
+    (told,) = explain_places(ranking, [{"_score": msgspec.Raw(b"1")}], RankingOptions()).values()
     assert len(told["details"]) == 2

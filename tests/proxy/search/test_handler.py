@@ -164,6 +164,8 @@ def test_explanations_say_why(stand: Any) -> None:
         "first-stage score of this hit": 70.0,
         "blended score, 0 to 1": 1.0,
         "relevance by the model": 30.0,
+        "rank by the engine": 30.0,
+        "places moved by relevance": -29.0,
     }
 
 

@@ -34,11 +34,12 @@ QUERY: dict[str, Any] = {"query": {"match": {"title": "shoes"}}}
 class Shop:
     """A cluster of numbered hits, and a model that prefers high numbers, or does what it is told.
 
-    numbers: in the engine's order.
+    numbers: in the engine's order. brand: of a number.
     """
 
     numbers: list[int] = field(default_factory=lambda: list(range(1, 31)))
     score: Any = None
+    brand: Any = "{}".format
 
     def search(self, request: Request, connection: socket.socket) -> None:
         if request.target.endswith(b"/_mapping"):
@@ -47,7 +48,12 @@ class Shop:
         body = json.loads(request.body or b"{}")
         start, size = body.get("from", 0), body.get("size", 10)
         hits = [
-            {"_index": "shop", "_id": str(n), "_score": 99.0 - i, "_source": {"title": f"shoe {n}"}}
+            {
+                "_index": "shop",
+                "_id": str(n),
+                "_score": 99.0 - i,
+                "_source": {"title": f"shoe {n}", "brand": self.brand(n)},
+            }
             for i, n in enumerate(self.numbers)
         ][start : start + size]
         whole = {"total": {"value": len(self.numbers)}, "max_score": 99.0, "hits": hits}
@@ -128,6 +134,21 @@ def test_a_short_list_leaves_a_gap_on_a_page_that_was_shown() -> None:
         shop.numbers.remove(29)
         assert search(proxy, 0, 3)[0] == [30, 28]
         assert search(proxy, 3, 3)[0] == [27, 26, 25]
+
+
+@pytest.mark.parametrize("order_cache_s", [0, 60])
+def test_what_crowding_drops_leaves_the_windows_last_places_empty(order_cache_s: int) -> None:
+    """So every page is a slice of one list, and what follows the window stands where it stood."""
+    cap = {"field": "brand", "max_count": 1, "per": 30, "mode": "drop"}
+    ext = {"es_rerank": {"rank_window_size": 20, "crowding": [cap]}}
+    with stand(order_cache_s=order_cache_s) as (proxy, shop, _):
+        shop.brand = lambda number: "many" if number % 2 else f"brand {number}"
+        pages = [search(proxy, start, 8, ext=ext)[0] for start in (0, 8, 16, 24)]
+    # Of the first twenty the even ones are left and the best odd one; then the engine's order.
+    assert pages[0] == [20, 19, 18, 16, 14, 12, 10, 8]
+    assert pages[1] == [6, 4, 2]
+    assert pages[2] == [21, 22, 23, 24]
+    assert pages[3] == [25, 26, 27, 28, 29, 30]
 
 
 @pytest.mark.parametrize("header", [b"Authorization: Basic YTpi", b"es-security-runas-user: ann"])

@@ -21,7 +21,9 @@ FULL: dict[str, Any] = {
     "weights": {"relevance": 0.7, "first_stage": 0.3},
     "min_score": 0.1,
     "diversity": 1,
-    "similarity": {"vector": 1, "attributes": 0},
+    "diversify": "mmr",
+    "adaptive": False,
+    "similarity": {"vector": 1, "attributes": 0, "facets": 0.2},
     "crowding": [{"field": "brand", "max_count": 2, "per": 10, "mode": "demote"}],
     "timeout_ms": 150,
     "explain": True,
@@ -39,6 +41,8 @@ def test_a_full_block_is_taken() -> None:
     assert (options.ranking.diversity, options.ranking.min_score) == (1.0, 0.1)
     assert (options.ranking.weights.relevance, options.ranking.weights.first_stage) == (0.7, 0.3)
     assert (options.ranking.kernel.vector, options.ranking.kernel.attributes) == (1.0, 0.0)
+    assert options.ranking.kernel.facets == 0.2
+    assert (options.ranking.method, options.ranking.adaptive) == ("mmr", False)
     assert options.clamped == ()
 
 
@@ -47,7 +51,7 @@ def test_a_full_block_is_taken() -> None:
     [
         ({"diversty": 0.3}, ["[diversty]", "did you mean [diversity]?"]),
         ({"window": 10}, ["[window]"]),
-        ({"zzz": 1}, ["[zzz]", "it takes crowding, diversity"]),
+        ({"zzz": 1}, ["[zzz]", "it takes adaptive, crowding, diversify, diversity"]),
         ({"lambda": 0.3}, ["[lambda]", "diversity = 1 - lambda"]),
         ({"lambda_mult": 0.3}, ["[lambda_mult]", "use [diversity]"]),
         ({"model": "/etc/passwd"}, ["[model]"]),
@@ -56,7 +60,9 @@ def test_a_full_block_is_taken() -> None:
         ({"crowding": [{"feld": "b", "max_count": 1}]}, ["[crowding.0.feld]", "mean [field]?"]),
         ({"similarity": {"vectors": 1.0}}, ["[similarity.vectors]", "did you mean [vector]?"]),
         ({"crowding": [{"field": "b"}]}, ["[crowding.0.max_count]", "required"]),
-        ({"crowding": [{"field": "b", "max_count": 1, "mode": "drop"}]}, ["[crowding.0.mode]"]),
+        ({"crowding": [{"field": "b", "max_count": 1, "mode": "hide"}]}, ["[crowding.0.mode]"]),
+        ({"diversify": "shop-plugin"}, ["[diversify]", "'dpp', 'mmr' or 'cap'"]),
+        ({"adaptive": 1}, ["[adaptive]", "boolean"]),
         ({"crowding": [{"field": "b", "max_count": 1}] * 6}, ["[crowding]", "at most 5"]),
         ({"diversity": 1.5}, ["[diversity]", "less than or equal to 1"]),
         ({"diversity": -0.1}, ["[diversity]", "greater than or equal to 0"]),

@@ -211,6 +211,11 @@ def test_vanished_ones_leave_a_gap_where_shown_and_close_up_where_not() -> None:
     assert close_gaps(places, Page(2, 2)) == ([2, 0, 1], Page(1, 2))
 
 
+def test_what_was_dropped_is_no_newcomer() -> None:
+    order = Order(array("q", [3, 1]), 1, "applied", None, "m", dropped=array("q", [2, 5]))
+    assert list(follow(order, [1, 2, 3, 4, 5], 5)) == [3, 1, 4]
+
+
 def test_newcomers_go_to_the_end_and_fill_gaps_when_it_is_full() -> None:
     order = Order(array("q", [4, 2, 0, 1, 3]), 2, "applied", None, "m")
     assert list(follow(order, [9, 0, 1, 3, 4], 9)) == [4, 2, 0, 1, 3, 9]

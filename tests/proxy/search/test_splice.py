@@ -83,6 +83,18 @@ def test_only_what_was_added_leaves_the_fields(fields: str, left: str | None) ->
     assert written.decode() == f'{{"_id":"1","_score":1.0{shown}}}'
 
 
+def test_what_was_left_out_does_not_come_back_behind_the_window() -> None:
+    """Nor do the hits past the window bear other scores than their own."""
+    hits = [f'{{"_id":"{i}","_score":{9 - i}.0}}' for i in range(5)]
+    page = [json.loads(h) for h in place_hits(make_answer(hits), [2, 0], 0, 5, NONE, {}, 3)]
+    assert [(hit["_id"], hit["_score"]) for hit in page] == [
+        ("2", 9.0),
+        ("0", 8.0),
+        ("3", 6.0),
+        ("4", 5.0),
+    ]
+
+
 def test_explanations_wrap_the_engines_own() -> None:
     hits = [
         '{"_id":"0","_score":2.0,"_explanation":{"value":2.0,"description":"e"}}',
