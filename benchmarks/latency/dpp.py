@@ -60,7 +60,7 @@ class Case:
         if kernel is None:
             raise ValueError("there are vectors")
         order = greedy_map(self.relevance, kernel, 1 / (1 + pull), limit=self.places)
-        return order[: self.places].tolist()
+        return [int(i) for i in order[: self.places]]
 
     def theirs(self) -> list[int]:
         """The places by pyversity."""
