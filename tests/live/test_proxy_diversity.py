@@ -60,7 +60,7 @@ def test_each_method_orders_the_whole_window(shop: tuple[str, str, str]) -> None
     whole = ids(search(engine, index, W))
     orders = {}
     for method in ("dpp", "mmr", "cap"):
-        block = {"diversify": method, "diversity": 0.5, "adaptive": False}
+        block: dict[str, Any] = {"diversify": method, "diversity": 0.5, "adaptive": False}
         hits = search(proxy, index, W, **block)
         assert sorted(ids(hits)) == sorted(whole)
         orders[method] = ids(hits)
