@@ -95,7 +95,8 @@ rely on: [exit codes](#exit-codes).
 `--json` prints one object whose keys are kept: `try` gives `query`, `index`, `fields`, and `before`
 and `after`, each with the engine-shaped `hits`, their `total` and the header's `mark`; `demo`
 gives `queries`, each with `query`, `before`, `after` (`hits` of `id`, `title`, `brand`, `price`;
-`ndcg10`, `ild10`, `brands10`) and `added_ms`, and `means` of the same measures.
+`ndcg10`, `ild10`, `brands10`) and `added_ms`, and `means` of the same measures; `eval` is
+explained [on its own page](evaluation.md#in-a-pipeline).
 
 To complete words with the Tab key, put `eval "$(es-rerank completion bash)"` into `~/.bashrc`; zsh
 and fish likewise.

@@ -20,6 +20,7 @@ COMMANDS = {
     "config": "config",
     "demo": "demo",
     "engine": "engine",
+    "eval": "eval",
     "model": "model",
     "reindex": "reindex",
     "serve": "serve",

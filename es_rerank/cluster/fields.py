@@ -14,6 +14,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from es_rerank.cluster.verdict import Verdict, merge_verdicts, read_verdict
+
 MAX_TEXT_FIELDS = 3
 MAX_ATTRIBUTE_FIELDS = 6
 NAMESPACE = "es_rerank"
@@ -93,7 +95,8 @@ class IndexFields:
     """What one index offers, each field by its path in `_source`; None where there is none.
 
     model, recipe: what made the vectors, and of which text. named: which of text, attributes and
-    price `_meta.es_rerank` names; the others were found by well-known names.
+    price `_meta.es_rerank` names; the others were found by well-known names. verdict: whether
+    reranking helps here, where that was measured.
     """
 
     text: tuple[str, ...]
@@ -104,6 +107,7 @@ class IndexFields:
     model: str | None
     recipe: str | None = None
     named: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def find_fields(mappings: Mapping[str, Any]) -> IndexFields:
         model=model if isinstance(model, str) else None,
         recipe=_recipe(meta),
         named=tuple(role for role, given in named.items() if given),
+        verdict=read_verdict(meta),
     )
 
 
@@ -167,7 +172,8 @@ def merge_fields(found: Sequence[IndexFields]) -> IndexFields:
     """Merge the fields of several indices: the union in order; of single fields, the first.
 
     The model is kept only where all indices that name one agree: vectors of different models
-    do not compare. So is the recipe. A role counts as named where all indices name it.
+    do not compare. So are the recipe and the verdict. A role counts as named where all indices
+    name it.
     """
     models = {fields.model for fields in found if fields.model is not None}
     recipes = {fields.recipe for fields in found if fields.recipe is not None}
@@ -184,6 +190,7 @@ def merge_fields(found: Sequence[IndexFields]) -> IndexFields:
             for role in (found[0].named if found else ())
             if all(role in fields.named for fields in found)
         ),
+        verdict=merge_verdicts([fields.verdict for fields in found]),
     )
 
 

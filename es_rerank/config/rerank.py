@@ -60,6 +60,11 @@ class BreakerSettings(Section):
 
 class RerankSettings(Section):
     enabled: bool = Field(True, description="Rerank searches; off, everything passes through.")
+    auto_off: bool = Field(
+        True,
+        description="Leave indices alone of which `eval --write-verdict` found that reranking "
+        "does not help there.",
+    )
     pipeline: str | None = Field(
         None, description="Named pipeline of searches that choose none themselves."
     )

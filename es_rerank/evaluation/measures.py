@@ -1,15 +1,15 @@
-"""How good and how varied a ranking is: nDCG, alpha_nDCG, ILD, distinct values.
+"""How good and how varied a ranking is: nDCG, RR, recall, alpha_nDCG, ERR_IA, ILD, distinct values.
 
-`ndcg`, `ild` and `distinct` judge one ranking and need numpy alone. `ndcg_by_query` and
-`alpha_ndcg_by_query` judge a whole run through the library ir-measures, so that a published figure
-is the community's own implementation; they need the extra `eval`.
+`ndcg`, `ild` and `distinct` judge one ranking and need numpy alone. What ends in `by_query` judges
+a whole run through the library ir-measures, so that a published figure is the community's own
+implementation; it needs the extra `eval`.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,27 @@ def alpha_ndcg_by_query(
     A document rated above 0 covers each of its `subtopics` (document id -> names); others, and
     unrated ones, cover nothing. k is at most 20. Raises ConfigError without the extra `eval`.
     """
+    return subtopics_by_query(
+        "alpha_nDCG", qrels, lambda _, document: subtopics.get(document, ()), run, k, alpha
+    )
+
+
+def subtopics_by_query(
+    name: str,
+    qrels: Qrels,
+    covers: Callable[[str, str], Iterable[str]],
+    run: Run,
+    k: int = 10,
+    alpha: float = ALPHA,
+) -> dict[str, float]:
+    """`alpha_nDCG` or `ERR_IA` (Chapelle et al., Information Retrieval 2011) at k, by ndeval.
+
+    covers: query, document -> the subtopics that the document covers if it is rated above 0. A
+    query of which nothing covers any is left out. k is at most 20. Raises ConfigError without the
+    extra `eval`.
+    """
     if not 1 <= k <= MAX_ALPHA_K:
-        raise ValueError(f"alpha_nDCG is judged for k from 1 to {MAX_ALPHA_K}, not {k}.")
+        raise ValueError(f"{name} is judged for k from 1 to {MAX_ALPHA_K}, not {k}.")
     library = _ir_measures()
     judged: list[Any] = []
     queries: list[str] = []
@@ -127,7 +146,7 @@ def alpha_ndcg_by_query(
             (subtopic, document)
             for document, rating in qrels[query].items()
             if rating > 0
-            for subtopic in sorted(set(subtopics.get(document, ())))
+            for subtopic in sorted(set(covers(query, document)))
         ]
         if not covered:  # no subtopic to find: undefined, like nDCG without a positive
             continue
@@ -136,7 +155,23 @@ def alpha_ndcg_by_query(
             for subtopic, document in covered
         ]
         queries.append(query)
-    return _by_query(library, library.alpha_nDCG(alpha=alpha) @ k, judged, queries, run)
+    measure = library.ERR_IA @ k if name == "ERR_IA" else library.alpha_nDCG(alpha=alpha) @ k
+    return _by_query(library, measure, judged, queries, run)
+
+
+def binary_by_query(name: str, qrels: Qrels, run: Run) -> dict[str, float]:
+    """RR, R@k, P@k, AP, Success@k … of every query with a positive rating, by ir-measures' name.
+
+    A rating above 0 is relevant. Raises ConfigError without the extra `eval`.
+    """
+    library = _ir_measures()
+    queries = with_positive(qrels)
+    judged = [
+        library.Qrel(str(number), document, int(rating > 0))
+        for number, query in enumerate(queries)
+        for document, rating in qrels[query].items()
+    ]
+    return _by_query(library, library.parse_measure(name), judged, queries, run)
 
 
 def _by_query(

@@ -36,18 +36,42 @@ class Endpoint:
     """An engine or a proxy in front of one, on kept-alive connections."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        **tls: Any,
     ) -> None:
+        """`tls`: what urllib3's PoolManager takes, such as `ca_certs`."""
         self.url = url.rstrip("/")
         self._headers = {**(headers or {}), "content-type": "application/json"}
         self._timeout_s = timeout_s
-        self._pool = urllib3.PoolManager()
+        self._pool = urllib3.PoolManager(**tls)
 
-    def search(self, index: str, body: Mapping[str, Any]) -> Answer:
+    def search(self, index: str, body: Mapping[str, Any], id_field: str | None = None) -> Answer:
         """POST one search body to `/index/_search`.
 
-        Raises ClusterError when there is no answer, another status than 200, a search that timed
-        out in the engine, or a shard that failed: such a ranking must not be measured.
+        id_field: the field whose value stands for a document, where that is not `_id`; the first
+        hit of several with one value stands for all. Raises ClusterError when there is no answer,
+        another status than 200, a search that timed out in the engine, or a shard that failed: such
+        a ranking must not be measured.
+        """
+        if id_field is not None:
+            body = {**body, "fields": [*body.get("fields", ()), id_field]}
+        found, elapsed_ms, outcome = self.ask(index, body)
+        try:
+            ids = dict.fromkeys(identify(hit, id_field) for hit in found["hits"]["hits"])
+            took_ms = float(found["took"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClusterError(
+                f"{self.url} answered a search of {index}, but not with a search answer."
+            ) from error
+        return Answer(tuple(ids), took_ms, elapsed_ms, outcome)
+
+    def ask(self, index: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], float, str]:
+        """POST one search body; returns the answer, milliseconds, and the header X-Es-Rerank.
+
+        Raises ClusterError as `search` does.
         """
         where = f"{self.url}/{urllib.parse.quote(index, safe=',*')}/_search"
         data = json.dumps(body).encode()
@@ -71,18 +95,21 @@ class Endpoint:
             raise ClusterError(f"{where} answered with status {answer.status}: {said}")
         try:
             found = json.loads(answer.data)
-            ids = tuple(str(hit["_id"]) for hit in found["hits"]["hits"])
-            took_ms = float(found["took"])
             partial = found.get("timed_out") or found.get("_shards", {}).get("failed")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             raise ClusterError(f"{where} answered, but not with a search answer.") from error
         if partial:
             raise ClusterError(f"{where} answered with part of the hits only; run it again.")
-        return Answer(ids, took_ms, elapsed_ms, answer.headers.get(OUTCOME_HEADER, ""))
+        return found, elapsed_ms, answer.headers.get(OUTCOME_HEADER, "")
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
+
+
+def identify(hit: Mapping[str, Any], id_field: str | None = None) -> str:
+    """What a hit is known by. Raises KeyError where the field has no value."""
+    return str(hit["_id"] if id_field is None else hit["fields"][id_field][0])
 
 
 def collect(

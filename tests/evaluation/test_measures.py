@@ -14,11 +14,13 @@ from hypothesis.extra.numpy import arrays
 from es_rerank.errors import ConfigError
 from es_rerank.evaluation.measures import (
     alpha_ndcg_by_query,
+    binary_by_query,
     distinct,
     ild,
     ndcg,
     ndcg_by_query,
     rated_only,
+    subtopics_by_query,
     with_positive,
 )
 
@@ -183,3 +185,43 @@ def test_rated_only_keeps_the_order_of_what_is_rated() -> None:
         "q": ["b", "a"],
         "other": [],
     }
+
+
+BINARY = ("RR", "RR@10", "R@100", "P@5", "AP")
+
+
+@given(judged_rankings())
+def test_binary_measures_by_hand(judged: tuple[list[str], dict[str, int]]) -> None:
+    ranking, grades = judged
+    relevant = {document for document, grade in grades.items() if grade > 0}
+    places = [rank for rank, document in enumerate(ranking, start=1) if document in relevant]
+    found = {name: binary_by_query(name, {"q": grades}, {"q": ranking})["q"] for name in BINARY}
+    assert found["RR"] == pytest.approx(1 / places[0] if places else 0)
+    assert found["RR@10"] == pytest.approx(1 / places[0] if places and places[0] <= 10 else 0)
+    assert found["R@100"] == pytest.approx(len(places) / len(relevant))
+    assert found["P@5"] == pytest.approx(sum(place <= 5 for place in places) / 5)
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+@given(judged_rankings(), st.sampled_from(["alpha_nDCG", "ERR_IA"]), st.integers(1, 20))
+def test_measures_of_intents_are_shares_and_see_only_the_first_k(
+    judged: tuple[list[str], dict[str, int]], name: str, k: int
+) -> None:
+    ranking, grades = judged
+    turned = [*ranking[:k], *reversed(ranking[k:])]
+    values = [
+        subtopics_by_query(name, {"q": grades}, lambda _, d: [d[-1]], {"q": run}, k)["q"]
+        for run in (ranking, turned)
+    ]
+    assert values[0] == values[1]
+    assert 0 <= values[0] <= 1 + 1e-9
+
+
+def test_err_ia_by_hand() -> None:
+    # Each intent weighs the same; ndeval divides by what a list all of one intent would reach.
+    covers = {"a": ["x"], "b": ["y"], "c": ["x"]}
+    measured = subtopics_by_query(
+        "ERR_IA", {"q": {"a": 1, "b": 1, "c": 1}}, lambda _, d: covers[d], {"q": ["a", "b"]}, 10
+    )
+    most = sum(0.5 ** (rank - 1) / rank for rank in range(1, 11))
+    assert measured["q"] == pytest.approx((1 / 1 + 1 / 2) / 2 / most)

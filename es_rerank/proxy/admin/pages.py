@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.resources import files
 from urllib.parse import parse_qs, quote
 
@@ -153,6 +154,7 @@ class AdminPages:
                 "model": fields.model,
                 "recipe": fields.recipe,
                 "named_by_meta": fields.named,
+                "verdict": None if fields.verdict is None else asdict(fields.verdict),
             }
         await send_json(send, 200, info)
 

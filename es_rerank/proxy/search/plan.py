@@ -186,6 +186,9 @@ class Planner:
         if "pit" in request.body and not index:
             return LeftAlone("pit", options.clamped)
         found = await self._catalog.find(index, request.headers, as_proxy)
+        wanted = (block and block.enabled) or (index_settings and index_settings.enabled)
+        if not wanted and self._is_useless(found):
+            return LeftAlone("verdict", options.clamped)
         fields = replace(
             found,
             text=options.text_fields or found.text or read_query_fields(request),
@@ -212,6 +215,16 @@ class Planner:
             unknown=(
                 await self._catalog.find_unknown(named, index, request.headers) if may_ask else ()
             ),
+        )
+
+    def _is_useless(self, found: IndexFields) -> bool:
+        """Whether it was measured that this model's reranking does not help the index."""
+        verdict = found.verdict
+        return (
+            self._settings.rerank.auto_off
+            and verdict is not None
+            and verdict.finding == "does-not-help"
+            and verdict.model == self._ranker.model
         )
 
     def _reads_codes(self, found: IndexFields) -> bool:
