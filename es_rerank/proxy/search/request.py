@@ -81,10 +81,10 @@ def read_request(
         parameters = tuple(
             (k, v) for k, v in parameters if plain(k) not in {"source", "source_content_type"}
         )
-    elif body.strip() and b"json" not in find_header(headers, b"content-type").lower():
+    elif body and b"json" not in find_header(headers, b"content-type").lower():
         raise BodyError("media-type")
     request = SearchRequest(method, path, parameters, headers, {}, edited=edited)
-    if not body.strip():
+    if not body:
         return request
     try:
         msgspec.json.decode(body)  # what follows may then decode any part of it

@@ -109,6 +109,8 @@ def test_our_block_is_taken_out_and_only_it() -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        b"\r",
+        b" \n",
         b"[]",
         b"{",
         b'"x"',
