@@ -56,6 +56,10 @@ class Pace:
             return self.call_tokens()
         return min(self.call_tokens(), MARGIN * left_s * self.tokens_per_s)
 
+    def fits(self, tokens: float, left_s: float) -> bool:
+        """Whether so many tokens can be read in the seconds left; yes while nothing is known."""
+        return self.estimate_s(tokens) <= MARGIN * left_s
+
     def is_stale(self, now: float) -> bool:
         """Whether nothing was learnt lately (monotonic)."""
         return now - self._learnt > STALE_S

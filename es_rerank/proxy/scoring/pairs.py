@@ -317,8 +317,11 @@ class Pairs:
         room = self.pace.room(left_s)
         if not self._together and room >= self.pace.call_tokens():
             return FOREVER, FOREVER
-        if room < ask.costs[ask.order[ask.at]] and not ask.begun and self.pace.is_stale(now):
-            room = ask.costs[ask.order[ask.at]]  # nobody knows: it is tried
+        # A text longer than a call's budget gets a call of its own, where there is time for it, or
+        # where nobody knows.
+        first = ask.costs[ask.order[ask.at]]
+        if self.pace.fits(first, left_s) or (not ask.begun and self.pace.is_stale(now)):
+            room = max(room, first)
         return room, FOREVER
 
     def _call(self, chunk: Chunk) -> list[Answer]:

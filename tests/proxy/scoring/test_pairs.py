@@ -241,3 +241,14 @@ def test_several_calls_at_once_where_the_model_takes_them() -> None:
     assert ask.scores.tolist() == [len(text) for text in ask.texts]
     assert [len(call[0][1]) for call in model.calls] == [8, 8, 8, 8]
     pairs.close()
+
+
+def test_a_text_longer_than_a_calls_budget_is_scored_while_there_is_time() -> None:
+    model = Lengths()
+    pairs = make(model)
+    pairs.pace.learn(100, 1.0)  # a slow machine, whose calls are the smallest there are
+    texts = [f"{i} " + "x" * (1500 if i % 3 else 40) for i in range(12)]
+    ask = ask_for(pairs, "q", texts, 300)
+    finish(pairs, ask)
+    assert ask.scores.tolist() == [len(text) for text in texts]
+    pairs.close()
