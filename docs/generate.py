@@ -44,7 +44,7 @@ NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Pa
 SYMBOLS = {bounds.Ge: "≥", bounds.Gt: ">", bounds.Le: "≤", bounds.Lt: "<"}
 SAMPLES = {"text": '"..."', "integer": "4", "number": "0.3", "true or false": "true"}
 SAMPLES |= {"file": '"/path/to/file"', "list of texts": "[]", "table": "{}"}
-SAMPLE_SIZES = {"rank_window_size": "50"}
+SAMPLE_SIZES = {"rank_window_size": "50", "max_tokens": "256"}
 
 CONFIGURATION = f"""\
 # Configuration
