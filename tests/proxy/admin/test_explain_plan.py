@@ -141,6 +141,7 @@ def test_info_shows_what_meta_says(stand: tuple[str, RawUpstream]) -> None:
         "model": "all-MiniLM-L6-v2",
         "recipe": "{title}",
         "named_by_meta": ["text"],
+        "verdict": None,
     }
     assert info["pipelines"]["known"] == {"shop": 4}
     assert info["pipelines"]["seconds_since_read"] >= 0
