@@ -96,7 +96,7 @@ def test_a_proxy_with_a_remote_model_starts_without_torch(tmp_path: Path) -> Non
     )
     _, modules, _ = run_and_report(code, tmp_path)
     assert "es_rerank" in modules
-    assert not modules & HEAVY
+    assert not modules & (HEAVY - {"scipy"})  # whose LAPACK computes diversity
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:
