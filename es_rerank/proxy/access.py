@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from es_rerank import telemetry, tracing
 from es_rerank.config import TelemetrySettings
 from es_rerank.proxy.answer import Message, Scope, Send, find_header
+from es_rerank.proxy.wire.call import ClientGoneError
 
 MARK = re.compile(rb"([a-z-]+)(?:; reason=([^;]+))?")
 TIMING = re.compile(r"([a-z-]+);dur=([0-9.]+)")
@@ -71,6 +73,24 @@ class AccessLog:
 
     def __init__(self, settings: TelemetrySettings) -> None:
         self._settings = settings
+
+    async def follow(
+        self, scope: Scope, send: Send, answer: Callable[[Record, Send], Awaitable[None]]
+    ) -> None:
+        """Have one request answered, and say and count what came of it."""
+        began = time.perf_counter()
+        telemetry.INFLIGHT.inc()
+        with self.open(scope) as record:
+            try:
+                await answer(record, self.watch(send, record))
+            except ClientGoneError:
+                record.outcome = "client-gone"
+            finally:
+                seconds = time.perf_counter() - began
+                telemetry.INFLIGHT.dec()
+                telemetry.REQUESTS.labels(record.route, record.outcome).inc()
+                telemetry.REQUEST_SECONDS.labels(record.route).observe(seconds)
+                self.tell(record, seconds)
 
     @contextmanager
     def open(self, scope: Scope) -> Iterator[Record]:

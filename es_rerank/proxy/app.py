@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -29,7 +28,6 @@ from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.template import TemplateHandler
 from es_rerank.proxy.shortcut import Shortcut
 from es_rerank.proxy.upstream import Upstream
-from es_rerank.proxy.wire.call import ClientGoneError
 
 # `/_search` and `/{index}/_search`, as the raw path has them. An index name cannot begin with `_`,
 # but for `_all`; date math in it is percent-encoded and holds no bare slash.
@@ -131,7 +129,9 @@ class ProxyApp:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._access.follow(
+                scope, send, lambda record, sender: self._route(record, receive, sender)
+            )
         else:
             await send({"type": "websocket.close", "code": 1003})
 
@@ -166,21 +166,6 @@ class ProxyApp:
         except Exception as error:
             ranker.error = f"the model cannot be loaded: {type(error).__name__}: {error}"
             log.error("the model cannot be loaded", error=ranker.error, exc_info=error)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.perf_counter()
-        telemetry.INFLIGHT.inc()
-        with self._access.open(scope) as record:
-            try:
-                await self._route(record, receive, self._access.watch(send, record))
-            except ClientGoneError:
-                record.outcome = "client-gone"
-            finally:
-                seconds = time.perf_counter() - began
-                telemetry.INFLIGHT.dec()
-                telemetry.REQUESTS.labels(record.route, record.outcome).inc()
-                telemetry.REQUEST_SECONDS.labels(record.route).observe(seconds)
-                self._access.tell(record, seconds)
 
     async def _route(self, record: Record, receive: Receive, send: Send) -> None:
         """Let the right one answer, and note in the record who it was and what came of it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-import time
 from collections.abc import Sequence
 
 import msgspec
@@ -32,7 +31,6 @@ from es_rerank.proxy.process.frames import Encode, Failed, Score, Scores, Vector
 from es_rerank.proxy.process.scorer import ScorerServer
 from es_rerank.proxy.relay import read_body, while_connected
 from es_rerank.proxy.scorer_only.shapes import SHAPES, Asked, RefusedError, Shape, read, write
-from es_rerank.proxy.wire.call import ClientGoneError
 
 PREFIX = "/_es_rerank/"
 OPEN = frozenset({"/health", f"{PREFIX}live", f"{PREFIX}ready"})
@@ -75,7 +73,9 @@ class ScorerApp:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._access.follow(
+                scope, send, lambda record, sender: self._route(record, receive, sender)
+            )
         else:
             await send({"type": "websocket.close", "code": 1003})
 
@@ -86,21 +86,6 @@ class ScorerApp:
         await receive()
         loading.cancel()
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.perf_counter()
-        telemetry.INFLIGHT.inc()
-        with self._access.open(scope) as record:
-            try:
-                await self._route(record, receive, self._access.watch(send, record))
-            except ClientGoneError:
-                record.outcome = "client-gone"
-            finally:
-                seconds = time.perf_counter() - began
-                telemetry.INFLIGHT.dec()
-                telemetry.REQUESTS.labels(record.route, record.outcome).inc()
-                telemetry.REQUEST_SECONDS.labels(record.route).observe(seconds)
-                self._access.tell(record, seconds)
 
     async def _route(self, record: Record, receive: Receive, send: Send) -> None:
         """Answer, in the form of the shape that the path has."""
