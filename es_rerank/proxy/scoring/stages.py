@@ -9,7 +9,7 @@ import numpy as np
 
 from es_rerank.proxy.scoring.job import Job, LateError, read_windows
 from es_rerank.proxy.scoring.pairs import Ask, Pairs
-from es_rerank.ranking.blend import scale
+from es_rerank.ranking.blend import blend
 from es_rerank.ranking.pipeline import Judged, Ranking, finish, prepare
 from es_rerank.ranking.score import PairScorer, VectorCache, check_scores
 
@@ -90,10 +90,7 @@ def promise(opened: Opened, vectors: VectorCache | None) -> list[int]:
     cosine = (candidates.vectors @ vectors.encode([window.query or ""])[0]).astype(np.float64)
     if known is not None:
         cosine[~known] = np.nan
-    base = np.nan_to_num(scale(candidates.first_stage), nan=0.0)
-    weights = window.options.weights
-    both = weights.relevance * scale(cosine) + weights.first_stage * base
-    blended = np.where(np.isfinite(both), both / (weights.relevance + weights.first_stage), base)
+    blended = blend(candidates.first_stage, cosine, window.options.weights)
     rows = np.asarray(opened.rows)[missing]
     return [missing[i] for i in np.argsort(-blended[rows], kind="stable").tolist()]
 
