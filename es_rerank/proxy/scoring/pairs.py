@@ -208,7 +208,7 @@ class Pairs:
         """Leave threads that are late by more than that, and go on with others."""
         restarted = False
         for slot in self._slots:
-            if slot.thread.overdue_s() > stuck_s and slot.thread.replace():
+            if slot.thread.restart(stuck_s):
                 restarted = True
                 with self._lock:
                     slot.era += 1

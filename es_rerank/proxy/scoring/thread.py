@@ -38,6 +38,10 @@ class JobThread:
         """Seconds by which the job that runs now is past its deadline; negative when in time."""
         return time.monotonic() - self._running_until
 
+    def restart(self, stuck_s: float) -> bool:
+        """Leave the thread alone if its job is late by more than that. Returns whether it was."""
+        return self.overdue_s() > stuck_s and self.replace()
+
     def replace(self) -> bool:
         """Leave the stuck thread alone and go on with what waits on a new one.
 

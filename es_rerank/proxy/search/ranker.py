@@ -364,14 +364,11 @@ class Ranker:
 
     def _restart_if_stuck(self) -> None:
         """Leave a thread that is long past its job's time, and go on with another."""
-        if self._pairs is not None:
-            overdue_s = self._pairs.overdue_s()
-            if self._pairs.restart(self._rerank.stuck_s):
-                telemetry.RESTARTS.labels("thread").inc()
-                log.error("the model is stuck: its thread is left alone", overdue_s=overdue_s)
-        for thread in (self._thread, self._plain):
-            overdue_s = thread.overdue_s()
-            if overdue_s > self._rerank.stuck_s and thread.replace():
+        for part in (self._pairs, self._thread, self._plain):
+            if part is None:
+                continue
+            overdue_s = part.overdue_s()
+            if part.restart(self._rerank.stuck_s):
                 telemetry.RESTARTS.labels("thread").inc()
                 log.error("the model is stuck: its thread is left alone", overdue_s=overdue_s)
 
