@@ -14,6 +14,7 @@ from es_rerank.models.compact.folder import find_folder, read_backend
 from es_rerank.models.compact.quantize import load_quantized
 from es_rerank.models.compact.sessions import open_session
 from es_rerank.models.decoder import load_decoder
+from es_rerank.models.packed.bert import ROBERTA
 from es_rerank.models.packed.cuda import CudaEncoder
 from es_rerank.models.packed.encoder import PackedEncoder, can_pack
 from es_rerank.models.packed.weights import Weights, read_weights
@@ -107,7 +108,7 @@ def load_cross_encoder(
     made = read_backend(name)
     config = read_config(name)
     limit = int(getattr(config, "max_position_embeddings", LONGEST))
-    if config.model_type in {"roberta", "xlm-roberta", "camembert"}:
+    if config.model_type in ROBERTA:
         limit -= 2  # its positions are counted from behind the padding token's
     tokenizer = load_tokenizer(name, min(limit, max_tokens or LONGEST))
     template: PairTemplate | None
@@ -126,7 +127,7 @@ def load_cross_encoder(
     else:
         template = find_template(tokenizer)
         if made is not None:
-            model = load_quantized(name, made)
+            model = load_quantized(name, made, config)
         else:
             model = read_classifier(name, config, where) or load_classifier(name)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from es_rerank.models.packed.bert import ROBERTA
 from es_rerank.models.packed.encoder import PackedEncoder
 from es_rerank.models.runtime import plan_batches
 
@@ -137,7 +138,7 @@ def read_head(model: Any) -> Callable[[Any], Any] | None:
     if kind == "bert":
         pooler, classifier = model.bert.pooler, model.classifier
         return lambda rows: apply(classifier, torch.tanh(apply(pooler.dense, rows)))
-    if kind in {"roberta", "xlm-roberta", "camembert"}:
+    if kind in ROBERTA:
         dense, out = model.classifier.dense, model.classifier.out_proj
         return lambda rows: apply(out, torch.tanh(apply(dense, rows)))
     if kind == "modernbert" and model.config.classifier_pooling == "cls":

@@ -11,7 +11,7 @@ from es_rerank.models.compact.folder import (
     Backend,
     copy_beside,
     find_folder,
-    read_backend,
+    require_original,
     write_backend,
 )
 
@@ -25,8 +25,7 @@ def export(name: str, folder: Path, form: Format) -> None:
     """Write a cross-encoder's folder in the other form. Raises ModelError."""
     from es_rerank.models.cross_encoder import load_classifier
 
-    if read_backend(name) is not None:
-        raise ModelError(f"{name!r} was made of another model already: export that one")
+    require_original(name, "export")
     model = load_classifier(name)
     try:
         program, names = trace(model)

@@ -47,6 +47,12 @@ def read_backend(name: str) -> Backend | None:
     return backend
 
 
+def require_original(name: str, verb: str) -> None:
+    """Raises ModelError for a model that was made of another one."""
+    if read_backend(name) is not None:
+        raise ModelError(f"{name!r} was made of another model already: {verb} that one")
+
+
 def write_backend(folder: Path, backend: Backend) -> None:
     """Say in the folder what loads its weights."""
     text = json.dumps(asdict(backend), indent=2) + "\n"

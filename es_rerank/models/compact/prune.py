@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from es_rerank.errors import ConfigError, ModelError
-from es_rerank.models.compact.folder import copy_beside, find_folder, read_backend
+from es_rerank.models.compact.folder import copy_beside, find_folder, require_original
 from es_rerank.models.compact.labels import LabelledList
 
 READ_PAIRS = 256
@@ -33,8 +33,7 @@ def prune(
     """
     from es_rerank.models.cross_encoder import load_classifier
 
-    if read_backend(name) is not None:
-        raise ModelError(f"{name!r} was made of another model already: prune that one")
+    require_original(name, "prune")
     source = find_folder(name)
     model = load_classifier(name)
     config = model.config

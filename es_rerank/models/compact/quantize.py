@@ -14,10 +14,9 @@ from es_rerank.models.compact.folder import (
     Backend,
     copy_beside,
     find_folder,
-    read_backend,
+    require_original,
     write_backend,
 )
-from es_rerank.models.runtime import load_pretrained
 
 FILE = "model.int8.safetensors"
 SCALE = ".scale"
@@ -31,8 +30,7 @@ def quantize(name: str, folder: Path) -> None:
 
     from es_rerank.models.cross_encoder import load_classifier
 
-    if read_backend(name) is not None:
-        raise ModelError(f"{name!r} was made of another model already: quantise that one")
+    require_original(name, "quantise")
     model = load_classifier(name)
     save_file(pack(model.state_dict()), folder / FILE)
     copy_beside(find_folder(name), folder)
@@ -65,19 +63,11 @@ def unpack(packed: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_config(name: str) -> Any:
-    """A model's config. Raises ModelError."""
-    from transformers import AutoConfig
-
-    return load_pretrained(AutoConfig, name)
-
-
-def load_quantized(name: str, backend: Backend) -> Any:
+def load_quantized(name: str, backend: Backend, config: Any) -> Any:
     """The classifier with its weights. Raises ModelError."""
     from safetensors.torch import load_file
     from transformers import AutoModelForSequenceClassification
 
-    config = load_config(name)
     try:
         weights = unpack(load_file(find_folder(name) / backend.file))
         kind: Any = AutoModelForSequenceClassification

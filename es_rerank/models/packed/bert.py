@@ -43,7 +43,8 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu_new": gelu_tanh,
     "gelu_pytorch_tanh": gelu_tanh,
 }
-KINDS = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
+ROBERTA = frozenset({"roberta", "xlm-roberta", "camembert"})
+KINDS = ROBERTA | {"bert"}
 
 
 class Bert:

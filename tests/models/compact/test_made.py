@@ -15,6 +15,7 @@ from es_rerank.models.compact.labels import LabelledList
 from es_rerank.models.compact.prune import prune
 from es_rerank.models.compact.quantize import load_quantized, pack, quantize, unpack
 from es_rerank.models.cross_encoder import load_cross_encoder
+from es_rerank.models.runtime import read_config
 from tests.models.conftest import TinyModel
 
 QUERY = "red running shoe"
@@ -64,7 +65,7 @@ def test_quantised_weights_are_within_half_a_step_and_are_not_rounded_again(
     assert not np.array_equal(made, original)
     # A net of random weights carries rounding further than a trained one.
     assert np.corrcoef(made, original)[0, 1] > 0.98
-    model = load_quantized(str(out), backend)
+    model = load_quantized(str(out), backend, read_config(str(out)))
     again = unpack(pack(model.state_dict()))
     for name, weights in model.state_dict().items():
         assert again[name].numpy() == pytest.approx(weights.float().numpy(), abs=1e-6)
