@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from es_rerank.models.embedder import Embedder, load_embedder
 
@@ -68,3 +70,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         return folder
 
     return make
+
+
+def classify(folder: Path, query: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """transformers' own logits of one pair after another."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return np.array(
+            [
+                model(
+                    **tokenizer(
+                        [query], [text], truncation=True, max_length=48, return_tensors="pt"
+                    )
+                ).logits[0]
+                for text in texts
+            ]
+        )

@@ -15,7 +15,7 @@ from es_rerank.errors import ModelError
 from es_rerank.models.cross_encoder import CrossEncoder, load_cross_encoder
 from es_rerank.models.decoder import AFTER, BEFORE, BETWEEN
 from es_rerank.models.readers import PackedReader, PaddedReader, YesNoReader
-from tests.models.conftest import TinyModel
+from tests.models.conftest import TinyModel, classify
 
 QUERY = "red running shoe"
 TEXTS = ["red shoe", "", "blue hat with a garden gnome", "hat", "red shoe " * 60, "red shoe"]
@@ -51,26 +51,6 @@ def build(folder: Path, tiny: Path, kind: str, part: str, **sizes: Any) -> Path:
     return folder
 
 
-def classify(folder: Path) -> Any:
-    """transformers' own logits of one pair after another."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    with torch.no_grad():
-        return np.array(
-            [
-                model(
-                    **tokenizer(
-                        [QUERY], [text], truncation=True, max_length=48, return_tensors="pt"
-                    )
-                ).logits[0]
-                for text in TEXTS
-            ]
-        )
-
-
 def check(model: CrossEncoder, logits: Any) -> None:
     scores = model.score_pairs(QUERY, TEXTS)
     assert scores == pytest.approx(logits[:, 0], abs=1e-4)
@@ -101,7 +81,7 @@ def test_classifiers(
         (folder / "tokenizer_config.json").write_text(json.dumps(told))
     model = load_cross_encoder(str(folder), "cpu")
     assert isinstance(model._reader, reader)
-    check(model, classify(folder))
+    check(model, classify(folder, QUERY, TEXTS))
 
 
 def prompt_tokenizer(folder: Path) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from es_rerank.errors import ModelError
 from es_rerank.models.cross_encoder import load_cross_encoder
 from es_rerank.models.runtime import BUNDLED, find_model
-from tests.models.conftest import TinyModel
+from tests.models.conftest import TinyModel, classify
 
 QUERY = "red running shoe"
 TEXTS = [
@@ -29,38 +28,18 @@ TEXTS = [
 ]
 
 
-def by_definition(folder: Path) -> NDArray[np.float64]:
-    """transformers' own logits of one pair after another."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    with torch.no_grad():
-        return np.array(
-            [
-                model(
-                    **tokenizer(
-                        [QUERY], [text], truncation=True, max_length=48, return_tensors="pt"
-                    )
-                ).logits[0]
-                for text in TEXTS
-            ]
-        )
-
-
 def test_one_label_is_the_score(tiny_model: TinyModel) -> None:
     folder = tiny_model(1)
     scores = load_cross_encoder(str(folder), "cpu").score_pairs(QUERY, TEXTS)
     assert scores.shape == (len(TEXTS),)
     assert scores.dtype == np.float64
-    assert scores == pytest.approx(by_definition(folder)[:, 0], abs=1e-4)
+    assert scores == pytest.approx(classify(folder, QUERY, TEXTS)[:, 0], abs=1e-4)
     assert len(set(scores.round(3))) >= 6  # texts are told apart
 
 
 def test_of_two_labels_the_difference_is(tiny_model: TinyModel) -> None:
     folder = tiny_model(2)
-    logits = by_definition(folder)
+    logits = classify(folder, QUERY, TEXTS)
     scores = load_cross_encoder(str(folder), "cpu").score_pairs(QUERY, TEXTS)
     assert scores == pytest.approx(logits[:, 1] - logits[:, 0], abs=1e-4)
 
