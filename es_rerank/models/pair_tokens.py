@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from es_rerank.models.runtime import hash_text
 from es_rerank.models.tokenizer import Tokenizer
 
 CACHE_BYTES = 16_000_000
@@ -128,11 +128,6 @@ class TokenCache:
 def size(ids: array[int]) -> int:
     """Bytes that a text's tokens take in the cache."""
     return len(ids) * ids.itemsize + OVERHEAD_BYTES
-
-
-def hash_text(text: str) -> bytes:
-    """A text's key."""
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,11 @@ def mend_text(text: str) -> str:
     Programs that cut texts by UTF-16 units leave half an emoji behind, and JSON can carry it.
     """
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def hash_text(text: str) -> bytes:
+    """A text's key in the caches."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def plan_batches(lengths: list[int], token_budget: int) -> list[list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from es_rerank.models.runtime import hash_text
 from es_rerank.ranking.candidate import Candidates
 
 Scores = NDArray[np.float64]
@@ -200,11 +200,6 @@ class VectorCache:
             now = seconds / count
             before = self._seconds_per_text
             self._seconds_per_text = (before + now) / 2 if before else now
-
-
-def hash_text(text: str) -> bytes:
-    """A text's key in the cache."""
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def fill_vectors(

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from es_rerank import telemetry
+from es_rerank.models.runtime import hash_text
 from es_rerank.proxy.scoring.shared_scores import SharedScores
-from es_rerank.ranking.score import hash_text
 
 QUERY_BYTES = 700
 SCORE_BYTES = 170

@@ -20,9 +20,9 @@ from es_rerank.cluster.document import (
     read_values,
 )
 from es_rerank.cluster.fields import IndexFields
+from es_rerank.models.runtime import hash_text
 from es_rerank.proxy.search.seen import Document, Hit, Seen, weigh
 from es_rerank.ranking.candidate import Candidates, band_prices
-from es_rerank.ranking.score import hash_text
 from es_rerank.ranking.vectors import decode_codes, find_dimensions
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
