@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from es_rerank.config.section import Section
+from es_rerank.config.section import Section, join_addresses, split_addresses
 
 
 class ModelSettings(Section):
@@ -72,10 +72,7 @@ class ModelSettings(Section):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all if unset.")
 
-    @field_validator("url", mode="before")
-    @classmethod
-    def _join(cls, value: Any) -> Any:
-        return ",".join(value) if isinstance(value, list | tuple) else value
+    _join = field_validator("url", mode="before")(join_addresses)
 
     @model_validator(mode="after")
     def _no_credentials(self) -> ModelSettings:
@@ -89,7 +86,7 @@ class ModelSettings(Section):
     @property
     def urls(self) -> tuple[str, ...]:
         """The servers' addresses, one by one."""
-        return tuple(url for part in (self.url or "").split(",") if (url := part.strip()))
+        return split_addresses(self.url)
 
     @model_validator(mode="after")
     def _remote_has_url(self) -> ModelSettings:

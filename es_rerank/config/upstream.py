@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from es_rerank.config.section import Section
+from es_rerank.config.section import Section, join_addresses, split_addresses
 
 
 class UpstreamSettings(Section):
@@ -50,10 +50,7 @@ class UpstreamSettings(Section):
         False, description="Answer GET /_nodes with our address, for clients that sniff."
     )
 
-    @field_validator("url", mode="before")
-    @classmethod
-    def _join(cls, value: Any) -> Any:
-        return ",".join(value) if isinstance(value, list | tuple) else value
+    _join = field_validator("url", mode="before")(join_addresses)
 
     @model_validator(mode="after")
     def _key_has_certificate(self) -> UpstreamSettings:
@@ -64,4 +61,4 @@ class UpstreamSettings(Section):
     @property
     def urls(self) -> tuple[str, ...]:
         """The nodes' addresses, one by one."""
-        return tuple(url for part in self.url.split(",") if (url := part.strip()))
+        return split_addresses(self.url)
