@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 import urllib3
 
 from benchmarks.form import say
-from es_rerank.demo.stack import Stack, clean_environment
+from es_rerank.demo.shops import Shop
+from es_rerank.demo.stack import Stack, clean_environment, open_stack
 from es_rerank.engine.cache import cache_folder
 from es_rerank.errors import EsRerankError
 
@@ -25,6 +27,17 @@ STOP_S = 15.0
 def icecat_folder() -> Path:
     """Where benchmarks on Icecat keep the engine's data."""
     return cache_folder() / "benchmarks" / "icecat"
+
+
+def add_icecat_options(options: argparse.ArgumentParser) -> None:
+    """Where the data are, and where the engine keeps them."""
+    options.add_argument("--data-dir", type=Path, required=True, help="folder of the data")
+    options.add_argument(
+        "--folder",
+        type=Path,
+        default=icecat_folder(),
+        help="where the engine's data are kept for the next run (%(default)s)",
+    )
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,29 @@ def running_proxy(stack: Stack, settings: Mapping[str, str] | None = None) -> It
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def add_engine_options(options: argparse.ArgumentParser) -> None:
+    """How an engine is named that runs already, with the shop in it."""
+    options.add_argument("--url", help="an OpenSearch that holds the shop already")
+    options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
+
+
+@contextmanager
+def shop_stack(
+    shop: Shop, chosen: argparse.Namespace, place: Path, folder: Path | None = None
+) -> Iterator[Stack]:
+    """The engine that `add_engine_options` let choose, or one booted with the shop in it.
+
+    place: for the logs of what runs before an engine that is there already. folder: of the data of
+    one that is booted; the usual one where it is None.
+    """
+    if not chosen.url:
+        with open_stack(shop, say, folder) as stack:
+            yield stack
+        return
+    plain, enriched = chosen.indices or (f"{shop.name}-plain", shop.name)
+    yield Stack(chosen.url, "OpenSearch", plain, enriched, place)
 
 
 def free_port() -> int:

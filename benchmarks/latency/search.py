@@ -23,7 +23,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,10 +35,10 @@ from numpy.typing import NDArray
 
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
 from benchmarks.reranker import save_reranker
-from benchmarks.stack import proxy
+from benchmarks.stack import add_engine_options, proxy, shop_stack
 from es_rerank.demo import sample
 from es_rerank.demo.shops import Shop, load_sample
-from es_rerank.demo.stack import Stack, open_stack
+from es_rerank.demo.stack import Stack
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.compare import bootstrap_interval
 
@@ -93,26 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--rounds", type=int, default=3, help="times that each query is asked")
     options.add_argument("--queries", type=int, default=100, help="how many of the shop's queries")
     options.add_argument("--model", help="folder or hub id of a cross-encoder")
-    options.add_argument("--url", help="an OpenSearch that holds the shop already")
-    options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
+    add_engine_options(options)
     chosen = options.parse_args(arguments)
     shop = load_sample()
     queries = [query.text for query in sample.load_queries()][: chosen.queries]
-    with TemporaryDirectory() as folder:
-        if chosen.url:
-            plain, enriched = chosen.indices or (f"{shop.name}-plain", shop.name)
-            running = Stack(chosen.url, "OpenSearch", plain, enriched, Path(folder))
-            opened: Any = nullcontext(running)
-        else:
-            opened = open_stack(shop, say)
-        with opened as stack, ExitStack() as started:
-            with on_core(1):
-                proxy_url = started.enter_context(proxy(stack))
-                model = chosen.model or str(save_reranker(Path(folder)))
-                reader_url = started.enter_context(proxy(stack, {**READER, NAME: model}))
-            with on_core(0):
-                urls = (stack.url, proxy_url, reader_url)
-                times, stages = measure(shop, stack, urls, queries, chosen.rounds)
+    with TemporaryDirectory() as place, ExitStack() as started:
+        folder = Path(place)
+        stack = started.enter_context(shop_stack(shop, chosen, folder))
+        with on_core(1):
+            proxy_url = started.enter_context(proxy(stack))
+            model = chosen.model or str(save_reranker(folder))
+            reader_url = started.enter_context(proxy(stack, {**READER, NAME: model}))
+        with on_core(0):
+            urls = (stack.url, proxy_url, reader_url)
+            times, stages = measure(shop, stack, urls, queries, chosen.rounds)
     publish(
         [*make_rows(times), *make_stage_rows(stages)],
         chosen,

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from benchmarks.form import Row, compare_row, parser, publish, run, say
+from benchmarks.form import Row, compare_row, parser, publish, run
 from benchmarks.latency.search import PAGE, WINDOW, ask, connect
 from benchmarks.reranker import save_reranker
-from benchmarks.stack import running_proxy
+from benchmarks.stack import add_engine_options, running_proxy, shop_stack
 from es_rerank.demo import sample
 from es_rerank.demo.shops import load_sample
-from es_rerank.demo.stack import Stack, open_stack
 
 BUDGET_MB = 700.0
 NEW_EACH = 10
@@ -37,19 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__ or "")
     options.add_argument("--searches", type=int, default=1000)
     options.add_argument("--model", help="folder or hub id of a cross-encoder")
-    options.add_argument("--url", help="an OpenSearch that holds the shop already")
-    options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
+    add_engine_options(options)
     chosen = options.parse_args(arguments)
     shop = load_sample()
     rows: list[Row] = []
     with TemporaryDirectory() as place, ExitStack() as started:
         folder = Path(place)
-        if chosen.url:
-            plain, enriched = chosen.indices or (f"{shop.name}-plain", shop.name)
-            opened: Any = nullcontext(Stack(chosen.url, "OpenSearch", plain, enriched, folder))
-        else:
-            opened = open_stack(shop, say)
-        stack = started.enter_context(opened)
+        stack = started.enter_context(shop_stack(shop, chosen, folder))
         model = chosen.model or str(save_reranker(folder))
         texts = itertools.cycle([query.text for query in sample.load_queries()])
         for kind in KINDS:

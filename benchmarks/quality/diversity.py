@@ -10,7 +10,6 @@ human rating is involved.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,14 +17,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.form import parser, publish, run, say
-from benchmarks.quality.judging import Values, embed, embed_shown, paired_rows, require_applied
-from benchmarks.quality.judging import with_block as ask_for
-from benchmarks.quality.sample import measure
-from benchmarks.stack import proxy
-from es_rerank.datasets.icecat import embedding_text
+from benchmarks.quality.judging import Values, paired_rows, require_applied, with_block
+from benchmarks.quality.sample import measure_runs
+from benchmarks.stack import add_engine_options, proxy, shop_stack
 from es_rerank.demo import sample
 from es_rerank.demo.shops import load_sample
-from es_rerank.demo.stack import Stack, open_stack
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.runs import Endpoint, collect, rankings
 
@@ -43,16 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and plot."""
     options = parser(__doc__ or "")
     options.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into FILE")
-    options.add_argument("--url", help="an OpenSearch that holds the shop already")
-    options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
+    add_engine_options(options)
     options.add_argument("--folder", type=Path, help="where the engine's data are")
     chosen = options.parse_args(arguments)
     shop, queries = load_sample(), sample.load_queries()
-    with TemporaryDirectory() as folder:
-        opened: Any = open_stack(shop, say, chosen.folder)
-        if chosen.url:
-            plain, enriched = chosen.indices or (f"{shop.name}-plain", shop.name)
-            opened = nullcontext(Stack(chosen.url, "OpenSearch", plain, enriched, Path(folder)))
+    with TemporaryDirectory() as place:
+        opened = shop_stack(shop, chosen, Path(place), chosen.folder)
         with opened as stack, proxy(stack) as proxy_url:
             bodies = {
                 query.id: {"size": K, "_source": False, "query": shop.query(query.text)}
@@ -61,15 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs = {}
             for name, block in list_runs().items():
                 say(f"{name} ...")
-                asked = {key: ask_for(body, block) for key, body in bodies.items()}
+                asked = {key: with_block(body, block) for key, body in bodies.items()}
                 answers = collect(Endpoint(proxy_url), stack.enriched, asked)
                 require_applied(answers)
                 runs[name] = rankings(answers)
-    texts = {key: embedding_text(document) for key, document in shop.documents.items()}
-    vectors = embed_shown([top for found in runs.values() for top in found.values()], texts, embed)
-    measured = {
-        name: measure(found, queries, shop.documents, vectors) for name, found in runs.items()
-    }
+    measured = measure_runs(runs, queries, shop.documents)
     if chosen.plot:
         draw(measured, chosen.plot)
     title = f"Ways to diversify the sample shop, {len(queries)} queries, {stack.engine}"

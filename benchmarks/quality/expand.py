@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.form import (
     Row,
-    Spread,
-    compare_row,
     hardware,
     parser,
     print_table,
@@ -30,14 +27,13 @@ from benchmarks.form import (
     run,
     say,
 )
-from benchmarks.quality.judging import Values, paired_rows, require_applied, with_block
-from benchmarks.stack import icecat_folder, proxy
+from benchmarks.quality.judging import Values, paired_rows, require_applied, time_row, with_block
+from benchmarks.stack import add_icecat_options, proxy
 from es_rerank.datasets import icecat
 from es_rerank.demo import sample
 from es_rerank.demo.shops import Shop, load_icecat, load_sample
 from es_rerank.demo.stack import Stack, open_stack
 from es_rerank.errors import EsRerankError
-from es_rerank.evaluation.compare import bootstrap_interval
 from es_rerank.evaluation.measures import ndcg, ndcg_by_query, rated_only, with_positive
 from es_rerank.evaluation.runs import Endpoint, collect, rankings
 
@@ -63,7 +59,6 @@ MEASURES = [
     for kind in ("", *(f"{kind} | " for kind in KINDS))
     for measure in (f"nDCG@{K}", f"recall@{DEPTH}")
 ]
-MEDIAN = "ours, the median over queries of each query's median, bootstrap 95 %"
 
 Grades = Mapping[str, Mapping[str, int]]
 Rankings = Mapping[str, Sequence[str]]
@@ -72,13 +67,7 @@ Rankings = Mapping[str, Sequence[str]]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = parser(__doc__ or "")
-    options.add_argument("--data-dir", type=Path, required=True, help="folder of the data")
-    options.add_argument(
-        "--folder",
-        type=Path,
-        default=icecat_folder(),
-        help="where the engine's data are kept for the next run (%(default)s)",
-    )
+    add_icecat_options(options)
     options.add_argument("--repetitions", type=int, default=REPETITIONS, help="of timed searches")
     options.add_argument("--engine", help="address of an engine that runs, instead of booting one")
     options.add_argument("--icecat", default="icecat", help="its enriched index of Icecat")
@@ -228,23 +217,9 @@ def time_rows(stack: Stack, proxy_url: str, queries: Sequence[str], repetitions:
         for query in queries
     ]
     return [
-        time_row("knn | added ms", added, [0.0]),
-        time_row("knn | search ms", medians["knn"], medians[RERANKED]),
+        time_row("knn | added ms", added, RERANKED, [0.0]),
+        time_row("knn | search ms", medians["knn"], RERANKED, medians[RERANKED]),
     ]
-
-
-def time_row(what: str, ours: Sequence[float], theirs: Iterable[float]) -> Row:
-    low, high = bootstrap_interval(ours, lambda samples: np.median(samples, axis=1))
-    return compare_row(
-        what,
-        ours=float(np.median(ours)),
-        rival=RERANKED,
-        theirs=float(np.median(list(theirs))),
-        unit="ms",
-        better="lower",
-        n=len(ours),
-        spread=Spread(low, high, MEDIAN),
-    )
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
+from benchmarks.form import Row, parser, publish, run, say
 from benchmarks.quality.judging import (
     Embed,
     Values,
@@ -25,14 +24,14 @@ from benchmarks.quality.judging import (
     embed_shown,
     paired_rows,
     require_applied,
+    time_row,
     with_block,
 )
-from benchmarks.stack import icecat_folder, proxy
+from benchmarks.stack import add_icecat_options, proxy
 from es_rerank.datasets import icecat
 from es_rerank.demo.shops import load_icecat
 from es_rerank.demo.stack import Stack, open_stack
 from es_rerank.errors import EsRerankError
-from es_rerank.evaluation.compare import bootstrap_interval
 from es_rerank.evaluation.measures import (
     alpha_ndcg_by_query,
     distinct,
@@ -54,7 +53,6 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
     "reranked + DPP, cosine only": {"similarity": {"vector": 1, "attributes": 0}},
 }
 TIMED = ("reranked", "reranked + DPP")
-MEDIAN = "ours, the median over queries of each query's median, bootstrap 95 %"
 
 Qrels = Mapping[str, Mapping[str, int]]
 Rankings = Mapping[str, Sequence[str]]
@@ -80,13 +78,7 @@ class Pair:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = parser(__doc__ or "")
-    options.add_argument("--data-dir", type=Path, required=True, help="folder of the data")
-    options.add_argument(
-        "--folder",
-        type=Path,
-        default=icecat_folder(),
-        help="where the engine's data are kept for the next run (%(default)s)",
-    )
+    add_icecat_options(options)
     options.add_argument(
         "--fresh", action="store_true", help="index and enrich anew, whatever is kept"
     )
@@ -203,8 +195,8 @@ def time_rows(stack: Stack, proxy_url: str, queries: Sequence[str], repetitions:
         through = [float(np.median([pair.through for pair in found])) for found in pairs]
         straight = [float(np.median([pair.straight for pair in found])) for found in pairs]
         added = [float(np.median([p.through - p.straight for p in found])) for found in pairs]
-        rows.append(_time_row(f"{name} | added ms{suffix}", added, [0.0]))
-        rows.append(_time_row(f"{name} | search ms{suffix}", through, straight))
+        rows.append(time_row(f"{name} | added ms{suffix}", added, ENGINE, [0.0]))
+        rows.append(time_row(f"{name} | search ms{suffix}", through, ENGINE, straight))
     return rows
 
 
@@ -239,20 +231,6 @@ def time_searches(
                     pair = Pair(found["straight"].elapsed_ms, found["through"].elapsed_ms)
                     times[name, seen][query].append(pair)
     return times
-
-
-def _time_row(what: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:
-    low, high = bootstrap_interval(ours, lambda samples: np.median(samples, axis=1))
-    return compare_row(
-        what,
-        ours=float(np.median(ours)),
-        rival=ENGINE,
-        theirs=float(np.median(theirs)),
-        unit="ms",
-        better="lower",
-        n=len(ours),
-        spread=Spread(low, high, MEDIAN),
-    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from es_rerank.evaluation.runs import Answer
 WINDOW = 100
 PATIENCE_MS = 10_000  # a search that falls back to the engine's order must not be measured
 MEAN = "ours, the mean over queries, bootstrap 95 %"
+MEDIAN = "ours, the median over queries of each query's median, bootstrap 95 %"
 DIFFERENCE = "ours - theirs, the mean over queries, paired bootstrap 95 %"
 
 Values = Mapping[str, float]  # by query
@@ -66,6 +67,21 @@ def paired_rows(measured: Mapping[str, Mapping[str, Values]], rival: str) -> lis
                 )
             )
     return rows
+
+
+def time_row(what: str, ours: Sequence[float], rival: str, theirs: Sequence[float]) -> Row:
+    """Milliseconds, one number for each query."""
+    low, high = bootstrap_interval(ours, lambda samples: np.median(samples, axis=1))
+    return compare_row(
+        what,
+        ours=float(np.median(ours)),
+        rival=rival,
+        theirs=float(np.median(theirs)),
+        unit="ms",
+        better="lower",
+        n=len(ours),
+        spread=Spread(low, high, MEDIAN),
+    )
 
 
 def embed_shown(

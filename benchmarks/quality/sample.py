@@ -52,13 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             answers = collect(Endpoint(proxy_url), stack.enriched, asked)
             require_applied(answers)
             runs[f"diversity {strength:g}"] = rankings(answers)
-    texts = {key: embedding_text(document) for key, document in shop.documents.items()}
-    vectors = embed_shown([top for found in runs.values() for top in found.values()], texts, embed)
-    measured = {
-        name: measure(found, queries, shop.documents, vectors) for name, found in runs.items()
-    }
+    measured = measure_runs(runs, queries, shop.documents)
     title = f"Sample shop, {len(queries)} queries, {stack.engine}"
     publish(paired_rows(measured, ENGINE), chosen, title)
+
+
+def measure_runs(
+    runs: Mapping[str, Mapping[str, Sequence[str]]],
+    queries: Sequence[sample.Query],
+    documents: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Values]]:
+    """Every measure of every run by query; runs: name -> query id -> product ids."""
+    texts = {key: embedding_text(document) for key, document in documents.items()}
+    vectors = embed_shown([top for found in runs.values() for top in found.values()], texts, embed)
+    return {name: measure(found, queries, documents, vectors) for name, found in runs.items()}
 
 
 def measure(

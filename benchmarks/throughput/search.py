@@ -20,7 +20,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,10 +31,10 @@ import numpy as np
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
 from benchmarks.latency.search import connect, quartiles
 from benchmarks.reranker import save_reranker
-from benchmarks.stack import proxy
+from benchmarks.stack import add_engine_options, proxy, shop_stack
 from es_rerank.demo import sample
 from es_rerank.demo.shops import Shop, load_sample
-from es_rerank.demo.stack import Stack, open_stack
+from es_rerank.demo.stack import Stack
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.compare import bootstrap_interval
 
@@ -67,18 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--threads", type=int, help="model.threads; all cores if not given")
     options.add_argument("--model", help="folder or hub id of a cross-encoder")
     options.add_argument("--plot", type=Path, metavar="FILE", help="draw the growth into FILE")
-    options.add_argument("--url", help="an OpenSearch that holds the shop already")
-    options.add_argument("--indices", nargs=2, metavar=("PLAIN", "ENRICHED"))
+    add_engine_options(options)
     chosen = options.parse_args(arguments)
     shop = load_sample()
     with TemporaryDirectory() as place, ExitStack() as started:
         folder = Path(place)
-        if chosen.url:
-            plain, enriched = chosen.indices or (f"{shop.name}-plain", shop.name)
-            opened: Any = nullcontext(Stack(chosen.url, "OpenSearch", plain, enriched, folder))
-        else:
-            opened = open_stack(shop, say)
-        stack = started.enter_context(opened)
+        stack = started.enter_context(shop_stack(shop, chosen, folder))
         model = chosen.model or str(save_reranker(folder))
         urls = {
             way: started.enter_context(proxy(stack, settings(model, value, chosen.threads)))
