@@ -97,7 +97,7 @@ def choose(pull: Array, kernel: Kernel, ids: Ids, given: Ids, places: int) -> Id
     known = int(falls[:reach].searchsorted(falls[places - 1] + LIKELY, side="right"))
     weight = np.exp(pull)
     if not g and known <= SQUARE:
-        picks = pivot(kernel.take(ids[:known]).square(), weight[:known], bound(weight, known))
+        picks = pivot(kernel.square(ids[:known]), weight[:known], bound(weight, known))
         if len(picks) >= places:
             return picks[:places]
     return choose_by_rows(kernel, np.concatenate([given, ids]), g, weight, places, known, reach)

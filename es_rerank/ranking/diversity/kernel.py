@@ -20,6 +20,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+WHOLE = 128
+"""Candidates up to which all of S is computed, once: how much a search leaves open asks for it, and
+then what spreads its hits."""
 FINEST = 4096.0
 """Its square is the largest whole number up to which float32 knows all."""
 
@@ -99,10 +102,9 @@ class Kernel:
 
     def square(self, ids: Ids | None = None) -> Array:
         """S of some candidates, in that order, or of all; (k, k) float64."""
-        whole = slice(0, self.size)
-        similarity = self._combine(whole if ids is None else ids, whole if ids is None else ids)
-        similarity.ravel()[:: len(similarity) + 1] = 1.0
-        return similarity
+        if self.size <= WHOLE:
+            return self._square.copy() if ids is None else self._square[np.ix_(ids, ids)]
+        return self._compute_square(slice(0, self.size) if ids is None else ids)
 
     def take(self, ids: Ids) -> Kernel:
         """S of some candidates alone, in that order."""
@@ -129,6 +131,15 @@ class Kernel:
         if self.facets is None or not self.facet_weight:
             return None
         return round_vectors(self.facets, None)
+
+    @cached_property
+    def _square(self) -> Array:
+        return self._compute_square(slice(0, self.size))
+
+    def _compute_square(self, ids: slice | Ids) -> Array:
+        similarity = self._combine(ids, ids)
+        similarity.ravel()[:: len(similarity) + 1] = 1.0
+        return similarity
 
     def _combine(self, rows: slice | Ids, columns: slice | Ids) -> Array:
         parts = []
