@@ -12,7 +12,7 @@ import numpy as np
 from es_rerank.cluster.verdict import Verdict
 from es_rerank.evaluation.collection import Run, Times
 from es_rerank.evaluation.naming import Measure
-from es_rerank.evaluation.scoring import Scores, Summary, summarise
+from es_rerank.evaluation.scoring import Scores, Summary
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,6 @@ def as_json(report: Report) -> dict[str, Any]:
         "verdict": None if report.verdict is None else asdict(report.verdict),
         "notes": list(report.notes),
     }
-
-
-def summarise_times(report: Report, run: str) -> Summary | None:
-    """The mean time of a page with its interval, beside the rival's."""
-    times, rival = report.times.get(run), report.times.get(report.rival)
-    if times is None or not times.ms:
-        return None
-    return summarise(times.ms, rival.ms if rival is not None and run != report.rival else None)
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
