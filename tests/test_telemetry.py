@@ -78,7 +78,7 @@ def test_an_exception_is_logged_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 LABELS = {"route", "outcome", "stage", "reason", "model", "kind", "device", "version"} | {
-    *("result", "state", "part", "status")
+    *("result", "state", "part", "status", "cache")
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float64]
+NOISE = 1e-6  # of a score's own size: what float32 leaves to the order of its sums
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,15 @@ class Weights:
 
 
 def scale(scores: Scores) -> Scores:
-    """Min-max scale to 0..1 over the candidates; equal scores become 0.5, NaN and infinite NaN."""
+    """Min-max scale to 0..1 over the candidates; equal scores become 0.5, NaN and infinite NaN.
+
+    Scores that differ by rounding alone are equal: stretched to 0..1 their noise would decide.
+    """
     scores = np.where(np.isfinite(scores), scores, np.nan)
     if np.isnan(scores).all():
         return scores
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
-    if high <= low:
+    if high - low <= NOISE * max(abs(low), abs(high)):
         return np.where(np.isfinite(scores), 0.5, np.nan)
     return (scores - low) / (high - low)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from es_rerank.models.embedder import Embedder, load_embedder
 
 WORDS = ("red", "blue", "black", "running", "shoe", "shoes", "hat", "garden", "gnome", "size", "a")
+NUMBERS = tuple(str(i) for i in range(1, 31))  # of the scripted upstream's thirty titles
 TinyModel = Callable[[int], Path]
 
 
@@ -38,7 +39,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     def make(labels: int) -> Path:
         folder = tmp_path_factory.mktemp(f"labels-{labels}")
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-        vocabulary = {word: i for i, word in enumerate([*specials, *WORDS])}
+        vocabulary = {word: i for i, word in enumerate([*specials, *WORDS, *NUMBERS])}
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.Lowercase()
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

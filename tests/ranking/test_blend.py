@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from es_rerank.ranking.blend import Weights, blend, scale
+from es_rerank.ranking.blend import NOISE, Weights, blend, scale
 
 NAN = float("nan")
 ANY = st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from(
@@ -20,11 +20,20 @@ def test_scale_fills_0_to_1_and_keeps_the_order(scores: np.ndarray) -> None:
     finite = np.isfinite(scores)
     assert np.array_equal(np.isfinite(scaled), finite)
     kept, original = scaled[finite], scores[finite]
-    if len(set(original)) > 1:
+    if len(set(original)) > 1 and np.ptp(original) > NOISE * abs(original).max():
         assert (kept.min(), kept.max()) == (0.0, 1.0)
         assert (np.diff(kept[np.argsort(original, kind="stable")]) >= 0).all()
     else:
         assert (kept == 0.5).all()
+
+
+def test_rounding_decides_nothing() -> None:
+    relevance = np.full(3, -1.0811591148376465)
+    relevance[2] += 1.2e-7  # the same text, summed in another order
+    assert list(scale(relevance)) == [0.5, 0.5, 0.5]
+    first_stage = np.array([3.0, 2.0, 1.0])
+    assert list(np.argsort(-blend(first_stage, relevance, Weights(1.0, 0.0)))) == [0, 1, 2]
+    assert list(scale(np.array([1.0, 1.0 + 1e-5]))) == [0.0, 1.0]
 
 
 @given(st.data(), st.integers(0, 20), st.floats(0, 10), st.floats(0, 10))
