@@ -59,9 +59,18 @@ class PartialError(EsRerankError):
 
 
 class ClusterError(EsRerankError):
-    """The cluster cannot be reached, or refuses us."""
+    """The cluster cannot be reached, or refuses us.
+
+    status: the HTTP status, None where no answer came. kind: the error's type as the engine names
+    it, where it does.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, status: int | None = None, kind: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
 
 
 class QualityError(EsRerankError):

@@ -35,7 +35,7 @@ from es_rerank.config.settings import (
     TelemetrySettings,
     list_settings,
 )
-from es_rerank.config.upstream import UpstreamSettings
+from es_rerank.config.upstream import SourceSettings, UpstreamSettings
 
 __all__ = [
     "API_KEY_FALLBACKS",
@@ -58,6 +58,7 @@ __all__ = [
     "ScorerSettings",
     "Section",
     "Settings",
+    "SourceSettings",
     "TelemetrySettings",
     "UpstreamSettings",
     "flatten",

@@ -24,6 +24,7 @@ API_KEY_FALLBACKS = ("ELASTIC_API_KEY", "ES_API_KEY")
 SECRETS = (
     *(("upstream", "password"), ("upstream", "api_key"), ("model", "api_key")),
     *(("admin", "token"), ("score_cache", "redis_password"), ("scorer", "token")),
+    *(("source", "password"), ("source", "api_key")),
 )
 CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 """`user:password@` in an address."""

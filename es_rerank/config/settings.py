@@ -14,7 +14,7 @@ from es_rerank.config.rerank import IndexSettings, RerankSettings
 from es_rerank.config.score_cache import ScoreCacheSettings
 from es_rerank.config.scorer import ScorerSettings
 from es_rerank.config.section import Section
-from es_rerank.config.upstream import UpstreamSettings
+from es_rerank.config.upstream import SourceSettings, UpstreamSettings
 
 ENV_PREFIX = "ES_RERANK_"
 ENV_DELIMITER = "__"
@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     score_cache: ScoreCacheSettings = Field(default_factory=ScoreCacheSettings)
     scorer: ScorerSettings = Field(default_factory=ScorerSettings)
     enrich: EnrichSettings = Field(default_factory=EnrichSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
     pipelines: PipelinesSettings = Field(default_factory=PipelinesSettings)
     admin: AdminSettings = Field(default_factory=AdminSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)

@@ -62,3 +62,21 @@ class UpstreamSettings(Section):
     def urls(self) -> tuple[str, ...]:
         """The nodes' addresses, one by one."""
         return split_addresses(self.url)
+
+
+class SourceSettings(Section):
+    url: str | None = Field(
+        None,
+        description="Address of the cluster that reindex reads from, where it is another one than "
+        "upstream.url.",
+    )
+    username: str | None = Field(None, description="User there.")
+    password: SecretStr | None = Field(None, description="Password; environment only.")
+    password_file: Path | None = Field(None, description="File that holds the password.")
+    api_key: SecretStr | None = Field(None, description="API key; environment only.")
+    api_key_file: Path | None = Field(None, description="File that holds the API key.")
+    ca_certs: Path | None = Field(None, description="PEM file of the authorities to trust.")
+    verify: bool = Field(True, description="Check that cluster's certificate.")
+    client_cert: Path | None = Field(None, description="PEM file of our own certificate.")
+    client_key: Path | None = Field(None, description="PEM file of its key.")
+    timeout_s: float = Field(60.0, gt=0, description="Seconds to wait for an answer.")

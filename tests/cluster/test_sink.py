@@ -9,7 +9,6 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import elasticsearch
 import numpy as np
 import pytest
 
@@ -21,7 +20,7 @@ from es_rerank.errors import ClusterError
 Answer = Callable[[list[dict[str, Any]]], tuple[int, dict[str, Any]]]
 VERSIONS: dict[str, dict[str, str]] = {
     "opensearch": {"number": "2.19.1", "distribution": "opensearch"},
-    "elasticsearch": {"number": f"{elasticsearch.__version__[0]}.0.0"},
+    "elasticsearch": {"number": "9.0.0"},
 }
 REFUSAL = {"type": "mapper_parsing_exception", "reason": "no", "caused_by": {"reason": "why"}}
 
@@ -139,9 +138,24 @@ def test_what_is_too_many_is_sent_again(cluster: Start) -> None:
     assert bulk.lines[1][1] == bulk.lines[0][3]  # the same document
 
 
-def test_a_request_that_is_refused_as_a_whole(cluster: Start) -> None:
-    _, client = cluster(lambda _: (413, {"error": "too large"}))
-    with pytest.raises(ClusterError, match="smaller --batch-size"):
+def test_a_request_that_is_too_large_is_cut(cluster: Start) -> None:
+    """Down to the one document that is too large by itself."""
+
+    def answer(lines: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        keys = [line["index"]["_id"] for line in lines[::2]]
+        return (413, {"error": "no"}) if "2" in keys else (200, _items(lines, {}))
+
+    _, client = cluster(answer)
+    *others, failure, last = write_documents(client, "i", _documents(4))
+    assert (others, last) == ([None, None], None)
+    assert isinstance(failure, Failure)
+    assert (failure.status, failure.type) == (413, "document_too_large")
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "credentials"), (403, "privilege")])
+def test_a_request_that_is_refused_as_a_whole(cluster: Start, status: int, says: str) -> None:
+    _, client = cluster(lambda _: (status, {"error": "no"}))
+    with pytest.raises(ClusterError, match=says):
         list(write_documents(client, "i", _documents(1)))
 
 
