@@ -1,4 +1,4 @@
-# make install | demo | test | check | soak
+# make install | demo | test | check | soak | model
 # PYTHON picks the interpreter the environment is made with; TORCH_INDEX another package index for torch alone,
 # such as the one of its CPU-only build.
 PYTHON ?= python3
@@ -6,10 +6,10 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test check soak prerequisites
+.PHONY: help install demo test check soak model prerequisites
 
 help:
-	@echo "make install   set up .venv"; echo "make demo      a real OpenSearch, before and after"; echo "make test      everything, on real engines"; echo "make check     lint, types, import layers"; echo "make soak      the long tests"
+	@echo "make install   set up .venv"; echo "make demo      a real OpenSearch, before and after"; echo "make test      everything, on real engines"; echo "make check     lint, types, import layers"; echo "make soak      the long tests"; echo "make model     train a reranker: DATA=FOLDER of a catalogue, OUT=FOLDER of the model, SEED=N"
 
 prerequisites:
 	@command -v $(PYTHON) >/dev/null || { echo "es-rerank needs Python 3.11 or newer; none was found as '$(PYTHON)'. Install it, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
@@ -42,3 +42,11 @@ check: install
 # Half an hour; SOAK_SECONDS=60 makes it shorter.
 soak: install
 	$(BIN)/python -m pytest -m soak -s
+
+# Weak labels alone: DATA is a folder of products (*.jsonl), the sample catalogue without it. Stopped and called again
+# it goes on.
+DATA ?= sample
+OUT ?= model
+SEED ?= 1
+model: install
+	$(BIN)/es-rerank train reranker --data "$(DATA)" --out "$(OUT)" --run "training/seed-$(SEED)" --seed $(SEED)

@@ -24,6 +24,7 @@ COMMANDS = {
     "model": "model",
     "reindex": "reindex",
     "serve": "serve",
+    "train": "train",
     "try": "try_",
 }
 

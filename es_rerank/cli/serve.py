@@ -13,6 +13,10 @@ from es_rerank.errors import ConfigError
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
 @click.option(
+    "--model",
+    help="Folder or hub id of a cross-encoder that scores: kind = 'cross-encoder' and its name.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=1),
     help="Processes that serve; several share one scorer where the model is local.",
@@ -28,6 +32,7 @@ def command(
     upstream: str | None,
     host: str | None,
     port: int | None,
+    model: str | None,
     workers: int | None,
     scorer_only: bool,
 ) -> None:
@@ -45,6 +50,7 @@ def command(
     flags = {
         "upstream": {"url": upstream},
         "proxy": {"host": host, "port": port, "workers": workers},
+        "model": {"kind": None if model is None else "cross-encoder", "name": model},
     }
     config_file = ctx.obj["config_file"]
     settings = load_settings(config_file, flags)

@@ -16,7 +16,10 @@ class ModelSettings(Section):
         description="What scores: vectors, a cross-encoder, a /rerank server, words in common "
         "without a model, or the plugin that model.name names.",
     )
-    name: str = Field("all-MiniLM-L6-v2", description="Hub id or folder of the model.")
+    name: str = Field(
+        "all-MiniLM-L6-v2",
+        description="Hub id or folder of the model; `default` is the package's own cross-encoder.",
+    )
     url: str | None = Field(
         None,
         description="Address of the /rerank server of kind remote, or of several with the same "

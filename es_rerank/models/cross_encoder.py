@@ -52,6 +52,7 @@ class CrossEncoder:
         self.name = name
         self.device = device
         self.max_tokens = tokenizer.max_tokens
+        self.most_tokens = pairs.most_tokens
         self._tokenizer = tokenizer
         self._pairs = pairs
         self._reader = reader

@@ -143,7 +143,7 @@ class PairTokenizer:
     """Makes token sequences of queries and texts, each cut at `max_tokens` as the tokenizer would.
 
     passages: into how many pieces a text is cut at most that does not fit; they overlap where they
-    would reach beyond its end. 1 leaves its beginning alone.
+    would reach beyond its end. 1 leaves its beginning alone. most_tokens: what is read of a pair.
     """
 
     def __init__(
@@ -155,6 +155,7 @@ class PairTokenizer:
         cache: TokenCache | None = None,
     ) -> None:
         self.cache = cache or TokenCache()
+        self.most_tokens = max_tokens * passages
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._template = template

@@ -34,6 +34,16 @@ def scale(scores: Scores) -> Scores:
     return (scores - low) / (high - low)
 
 
+def mix(read: Scores, cosines: Scores, share: float) -> Scores:
+    """What a model read, (n,) NaN where it did not, and vectors' cosines as one relevance.
+
+    Both are scaled to 0..1 and summed (CombSUM, Fox and Shaw, TREC-2 1994), the cosines counting
+    `share`, between 0 and 1. NaN where nothing was read.
+    """
+    mixed: Scores = (1.0 - share) * scale(read) + share * scale(cosines)
+    return mixed
+
+
 def blend(
     first_stage: Scores,
     relevance: Scores | None,

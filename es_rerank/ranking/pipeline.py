@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from es_rerank.ranking.blend import Weights, blend
+from es_rerank.ranking.blend import Weights, blend, mix
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.crowding import Cap, crowd
 from es_rerank.ranking.diversity.adaptive import measure_openness
@@ -19,9 +19,11 @@ from es_rerank.ranking.diversity.kernel import Kernel, KernelWeights, build_kern
 from es_rerank.ranking.explain import Course, Step
 from es_rerank.ranking.score import (
     BiEncoderScorer,
+    PairScorer,
     Scorer,
     TooSlowError,
     VectorCache,
+    compare_known,
     fill_all,
     fill_known,
     score_all,
@@ -61,7 +63,8 @@ class RankingOptions:
     """What the operator and the request ask for.
 
     method: the diversifier's name. adaptive: whether diversity follows how much a search leaves
-    open.
+    open. unasked: whether nobody asked for diversity but the settings: a window in a language that
+    the model does not know then keeps the engine's order.
     """
 
     weights: Weights = field(default_factory=Weights)
@@ -74,6 +77,7 @@ class RankingOptions:
     diversifier: Diversifier = greedy_map
     method: str = "dpp"
     adaptive: bool = False
+    unasked: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,9 @@ class Window:
 class Judged:
     """A window under way: whether the model is asked, what was left out, what came of it.
 
-    late: (n,) bool, which texts the model had no time for; None where it read all.
+    late: (n,) bool, which texts the model had no time for; None where it read all. cosine: (n,)
+    the vectors' cosines with the query, for a model that counts on them. reader: the scorer that
+    was asked, where it reads texts.
     """
 
     window: Window
@@ -126,6 +132,8 @@ class Judged:
     failed: Exception | None = None
     late: NDArray[np.bool_] | None = None
     unembedded: Sequence[str] = ()
+    cosine: NDArray[np.float64] | None = None
+    reader: PairScorer | None = None
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -178,6 +186,12 @@ def prepare(
     judged = [judge(window, scorer) for window in windows]
     if vectors is not None:
         embed(judged, scorer, vectors)
+    if isinstance(scorer, PairScorer):
+        for each in judged:
+            each.reader = scorer if each.asked else None
+            if each.asked and each.failed is None and vectors is not None and scorer.cosine_share:
+                row = vectors.encode([each.window.query or ""])[0]
+                each.cosine = compare_known(row, each.candidates)
     return judged
 
 
@@ -218,16 +232,17 @@ def sample_texts(texts: Sequence[str | None]) -> str:
 def embed(judged: Sequence[Judged], scorer: Scorer, vectors: VectorCache) -> None:
     """Embed what carries no stored vector, and the queries where vectors are what is compared."""
     compares = isinstance(scorer, BiEncoderScorer)
+    adds = isinstance(scorer, PairScorer) and scorer.cosine_share > 0
     needing = [
         each
         for each in judged
         if "language" not in each.notes
         and (
-            (each.asked and compares)
+            (each.asked and (compares or adds))
             or (each.window.options.diversity > 0 and each.window.options.kernel.vector > 0)
         )
     ]
-    queries = [each.window.query or "" for each in needing if each.asked and compares]
+    queries = [each.window.query or "" for each in needing if each.asked and (compares or adds)]
     try:
         filled = fill_all(
             [each.candidates for each in needing],
@@ -262,10 +277,20 @@ def share_budget(judged: Judged, compares: bool) -> float | None:
 def arrange(judged: Judged) -> Ranking:
     """Blend, diversify and crowd one window that was scored.
 
-    What the model had no time for follows what it read, in the engine's order.
+    What the model had no time for follows what it read: by the engine's score and the cosine where
+    the model counts on that, else in the engine's order.
     """
     candidates, options, relevance = judged.candidates, judged.window.options, judged.relevance
     notes, query = list(judged.notes), judged.window.query
+    if options.unasked and "language" in notes:
+        options = replace(options, diversity=0.0)
+    reader, cosine = judged.reader, judged.cosine
+    if relevance is not None and reader is not None:
+        if cosine is not None:
+            relevance = mix(relevance, cosine, reader.cosine_share)
+        if options.diversity > 0:
+            facets = reader.find_facets(query or "", candidates.texts)
+            candidates = replace(candidates, facets=facets)
     signals = {signal.name: signal.score(query, candidates) for signal, _ in options.signals}
     blended = blend(
         candidates.first_stage,
@@ -280,7 +305,11 @@ def arrange(judged: Judged) -> Ranking:
     course = order_window(query, candidates.take(read), blended[read], options, notes)
     order, scored = course.order, None
     if late.any():
-        course = course.widen(read, np.flatnonzero(late))
+        unread = np.flatnonzero(late)
+        if cosine is not None:
+            promise = blend(candidates.first_stage, cosine, options.weights)
+            unread = unread[np.argsort(-promise[unread], kind="stable")]
+        course = course.widen(read, unread)
         order = course.order
         texts = sum(1 for text in candidates.texts if text)
         scored = (texts - int(late.sum()), texts)

@@ -285,6 +285,23 @@ def put_vectors(
     return replace(candidates, vectors=vectors, has_vector=present)
 
 
+def compare_known(query: NDArray[np.float32], candidates: Candidates) -> Scores | None:
+    """Cosines of a query's vector (d,) with the documents', (n,).
+
+    A document without a vector gets the mean of the others', so that it is neither raised nor
+    lowered; None where no document has one of that length.
+    """
+    if candidates.vectors is None or candidates.vectors.shape[1] != len(query):
+        return None
+    cosines: Scores = (candidates.vectors @ query).astype(np.float64)
+    known = candidates.has_vector
+    if known is not None and not known.all():
+        if not known.any():
+            return None
+        cosines[~known] = cosines[known].mean()
+    return cosines
+
+
 @dataclass(frozen=True)
 class BiEncoderScorer:
     """Cosine between the query's vector and the documents'."""
@@ -318,14 +335,25 @@ class BiEncoderScorer:
 
 @dataclass(frozen=True)
 class PairScorer:
-    """A cross-encoder's score of query and text read together, local or remote."""
+    """A cross-encoder's score of query and text read together, local or remote.
+
+    cosine_share: of the relevance, what the cosine of the plain vectors of query and document
+    counts beside it, 0 to 1; the ranking mixes it in, which has the vectors.
+    """
 
     model: PairModel
+    cosine_share: float = 0.0
     shares: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         return self.model.name
+
+    def find_facets(self, query: str, texts: Sequence[str | None]) -> NDArray[np.float32] | None:
+        """The facet vectors of texts that the model has read for the query, (n, e), zeros where
+        there is no text; None from a model without, and where one of them is not kept."""
+        find = getattr(self.model, "find_facets", None)
+        return None if find is None else find(query, texts)
 
     def score(self, query: str, candidates: Candidates) -> Scores:
         (scores,) = self.score_all([query], [candidates])

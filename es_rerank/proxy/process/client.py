@@ -235,4 +235,4 @@ def connect(path: Path) -> tuple[Scorer, VectorCache | None]:
     vectors = None if found.embedder is None else SharedVectorCache(RemoteEncoder(client, found))
     if found.kind == "bi-encoder" and vectors is not None:
         return BiEncoderScorer(vectors), vectors
-    return PairScorer(RemotePairs(client, found)), vectors
+    return PairScorer(RemotePairs(client, found), found.cosine_share), vectors

@@ -57,7 +57,7 @@ class Described(msgspec.Struct, tag="described"):
     """The model. embedder: what embeds, of so many dimensions; seconds_per_text: how fast.
 
     identity: another one whenever scores may be. tokens_per_s: how fast pairs are read; 0 while
-    that is not known.
+    that is not known. cosine_share: what the cosine of vectors counts beside scores of pairs.
     """
 
     kind: str
@@ -67,6 +67,7 @@ class Described(msgspec.Struct, tag="described"):
     seconds_per_text: float
     identity: str = ""
     tokens_per_s: float = 0.0
+    cosine_share: float = 0.0
 
 
 class Vectors(msgspec.Struct, tag="vectors"):

@@ -139,6 +139,7 @@ class ScorerServer:
                 0.0 if vectors is None else vectors.seconds_per_text,
                 "" if self._pairs is None else self._pairs.cache.identity,
                 0.0 if self._pairs is None else self._pairs.pace.tokens_per_s,
+                scorer.cosine_share if isinstance(scorer, PairScorer) else 0.0,
             )
         if isinstance(request, ShareUnknown):
             embeds = request.embedder and vectors is not None

@@ -66,16 +66,7 @@ def load(settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]) -> L
         vectors = VectorCache(load_embedder(settings.name, settings.device))
         scorer: Scorer = BiEncoderScorer(vectors)
     else:
-        from es_rerank.models.cross_encoder import load_cross_encoder
-
-        model = load_cross_encoder(
-            settings.name,
-            settings.device,
-            settings.precision,
-            settings.max_tokens,
-            settings.passages,
-        )
-        scorer = PairScorer(model)
+        scorer = load_pairs(settings)
         vectors = VectorCache(load_embedder(settings.embedder, settings.device))
     vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
     return scorer, vectors
@@ -142,4 +133,32 @@ def find_limits(model: PairModel, settings: ModelSettings) -> Limits:
         return found
     if settings.kind == "remote":
         return Limits(calls=settings.parallel, texts=getattr(model, "most", None))
-    return Limits()
+    read = getattr(model, "most_tokens", None)
+    return Limits(tokens=read) if isinstance(read, int) else Limits()
+
+
+def load_pairs(settings: ModelSettings) -> PairScorer:
+    """The model that reads pairs here: one of our folders, or any cross-encoder. Raises ModelError.
+
+    Our own counts on the cosine of the vectors that it was trained beside, and on no other's.
+    """
+    from es_rerank.models.cross_encoder import load_cross_encoder
+    from es_rerank.models.manifest import find_folder
+
+    folder = find_folder(settings.name)
+    if folder is None:
+        model = load_cross_encoder(
+            settings.name,
+            settings.device,
+            settings.precision,
+            settings.max_tokens,
+            settings.passages,
+        )
+        return PairScorer(model)
+    from es_rerank.models.reranker import load_reranker
+
+    ours = load_reranker(
+        folder, settings.device, settings.precision, settings.max_tokens, settings.passages
+    )
+    same = settings.embedder == ours.manifest.embedder
+    return PairScorer(ours, ours.cosine_share if same else 0.0)

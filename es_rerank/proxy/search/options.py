@@ -238,6 +238,7 @@ def resolve_options(
             unknown_limit=rerank.unknown_limit,
             method=first(block.diversify, rerank.diversify.method),
             adaptive=first(block.adaptive, rerank.diversify.adaptive),
+            unasked=block.diversity is None,
         ),
         query_text=block.query_text,
         text_fields=tuple(block.fields or index.text_fields or rerank.text_fields),

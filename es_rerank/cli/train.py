@@ -1,0 +1,153 @@
+"""`es-rerank train`: models of one's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from es_rerank.cli.output import json_option
+from es_rerank.errors import ConfigError
+
+if TYPE_CHECKING:
+    from es_rerank.training.reranker import Result
+
+
+@click.group()
+def command() -> None:
+    """Train models on one's own catalogue.
+
+    Example: es-rerank train reranker --data my-catalogue --out my-model
+    """
+
+
+@command.command()
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file of the training; without it the recipe of the default model.",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    help="Folder of a catalogue (*.jsonl, *.jsonl.gz, Icecat), or `sample`; may be given again. "
+    "Without it what the recipe names.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("model"),
+    show_default=True,
+    help="Folder of the model, for `[model] name`.",
+)
+@click.option(
+    "--run",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("training/run"),
+    show_default=True,
+    help="Folder of checkpoints and logs; a run that was stopped goes on from there.",
+)
+@click.option("--seed", type=int, help="Instead of the recipe's.")
+@json_option
+@click.pass_obj
+def reranker(
+    obj: dict[str, Any],
+    recipe_file: Path | None,
+    data: tuple[str, ...],
+    out: Path,
+    run: Path,
+    seed: int | None,
+) -> None:
+    """Train a reranker on weak labels from a bare catalogue: no judgments, no clicks.
+
+    Example: es-rerank train reranker --data my-catalogue --out my-model
+
+    Then serve it: [model] kind = "cross-encoder", name = "my-model".
+    """
+    require_packages()
+    from es_rerank.training.recipe import read_recipe
+    from es_rerank.training.reranker import train_reranker
+
+    recipe = read_recipe(recipe_file)
+    if data:
+        recipe = recipe.model_copy(update={"catalogues": data})
+    if seed is not None:
+        schedule = recipe.schedule.model_copy(update={"seed": seed})
+        recipe = recipe.model_copy(update={"schedule": schedule})
+
+    tell(train_reranker(recipe, run, out, sayer(obj)), obj)
+
+
+@command.command()
+@click.argument(
+    "models", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option(
+    "--data",
+    multiple=True,
+    default=("sample",),
+    show_default=True,
+    help="The catalogues that the models were trained on, as `train reranker` takes them.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("model"),
+    show_default=True,
+    help="Folder of the mean.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("training/cache"),
+    show_default=True,
+    help="Folder where the catalogues' vectors are kept.",
+)
+@json_option
+@click.pass_obj
+def soup(
+    obj: dict[str, Any], models: tuple[Path, ...], data: tuple[str, ...], out: Path, cache: Path
+) -> None:
+    """Average models of one recipe and several seeds into one, as fast as each of them.
+
+    Example: es-rerank train soup model-1 model-2 model-3 --data my-catalogue --out my-model
+    """
+    require_packages()
+    from es_rerank.training.soup import average_models
+
+    tell(average_models(models, data, out, cache, sayer(obj)), obj)
+
+
+def require_packages() -> None:
+    """Raise ConfigError where the extra `train` is not installed."""
+    for package in ("peft", "faiss"):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"training needs the package {package}, which the extra `train` brings: "
+                "pip install 'es-rerank[train]'"
+            )
+
+
+def sayer(obj: dict[str, Any]) -> Callable[[str], None]:
+    """What tells how far it is, on stderr; nothing with --quiet."""
+
+    def say(text: str) -> None:
+        if not obj["quiet"]:
+            click.echo(text, err=True)
+
+    return say
+
+
+def tell(result: Result, obj: dict[str, Any]) -> None:
+    """Print what came out."""
+    if obj["json"]:
+        click.echo(json.dumps({"folder": str(result.folder), "figures": result.figures}))
+        return
+    for name, value in result.figures.items():
+        click.echo(f"{name}: {value}")
+    click.echo(f"The model is in {result.folder}.")

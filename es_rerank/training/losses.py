@@ -1,0 +1,88 @@
+"""What training minimises: L = L_relevance + lambda · L_diversity, and terms that can be added.
+
+All take one query's group. scores: (m,) float. grades: (m,) 0 to 3. facets: (m, e) unit rows.
+slate: places of the target slate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, logsigmoid, softplus
+
+Relevance = Callable[[Tensor, Tensor], Tensor]
+Diversity = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+RIDGE = 1e-3
+"""Added to the kernel's diagonal, so that a slate larger than its rank has a determinant."""
+WIDEST = 4.0
+
+
+def listwise(scores: Tensor, grades: Tensor) -> Tensor:
+    """Cross entropy between gains 2^g - 1, as shares, and the scores' softmax.
+
+    ListNet's top-one form (Cao et al., ICML 2007) with the gain of nDCG.
+    """
+    gains = torch.pow(2.0, grades) - 1.0
+    return -(gains / gains.sum().clamp_min(1e-9) * log_softmax(scores, dim=0)).sum()
+
+
+def pairwise(scores: Tensor, grades: Tensor) -> Tensor:
+    """RankNet (Burges et al., ICML 2005): each better one above each worse, by how much."""
+    better = (grades[:, None] - grades[None, :]).clamp_min(0.0)
+    return (better * softplus(scores[None, :] - scores[:, None])).sum() / better.sum().clamp_min(
+        1e-9
+    )
+
+
+def info_nce(scores: Tensor, grades: Tensor) -> Tensor:
+    """Each good one against all bad ones (van den Oord et al., 2018)."""
+    good, bad = scores[grades >= 2.0], scores[grades < 1.0]
+    if not len(good) or not len(bad):
+        return scores.sum() * 0.0
+    rivals = torch.logsumexp(bad, dim=0)
+    return -logsigmoid(good - rivals).mean()
+
+
+def dpp(scores: Tensor, facets: Tensor, slate: Sequence[int]) -> Tensor:
+    """Negative log-likelihood of the slate under a DPP, per item of the slate.
+
+    log det(L_Y) - log det(L + I) with L = diag(q) Z Zᵀ diag(q), q = exp(score / 2) about the mean
+    (Kulesza and Taskar, 2012). Gradients reach the scores and, through the kernel, the facets.
+    """
+    centred = (scores - scores.mean()).clamp(-2 * WIDEST, 2 * WIDEST) / 2
+    quality = torch.exp(centred)
+    kernel = facets @ facets.T + RIDGE * torch.eye(len(scores))
+    kernel = quality[:, None] * kernel * quality[None, :]
+    chosen = torch.as_tensor(list(slate))
+    inside: Tensor = torch.linalg.slogdet(kernel[chosen][:, chosen])[1]
+    everything: Tensor = torch.linalg.slogdet(kernel + torch.eye(len(scores)))[1]
+    return (everything - inside) / len(slate)
+
+
+def softmax_diversity(scores: Tensor, facets: Tensor, slate: Sequence[int]) -> Tensor:
+    """The plain form: each of the slate in turn against what is left, less its likeness to those
+    chosen (the greedy step of MMR, Carbonell and Goldstein, SIGIR 1998, as a softmax)."""
+    alike = facets @ facets.T
+    left = torch.ones(len(scores), dtype=torch.bool)
+    loss = scores.sum() * 0.0
+    for place, item in enumerate(slate):
+        seen = list(slate[:place])
+        crowd = alike[:, seen].amax(dim=1) if seen else torch.zeros_like(scores)
+        gains = (scores - WIDEST * crowd).masked_fill(~left, -1e9)
+        loss = loss - log_softmax(gains, dim=0)[item]
+        left[item] = False
+    return loss / len(slate)
+
+
+def unfairness(scores: Tensor, grades: Tensor, owners: Tensor) -> Tensor:
+    """How far the owners' shares of exposure lie from their shares of merit, squared and summed.
+
+    owners: (m,) a number per seller or brand. Exposure is the softmax of the scores, merit the gain
+    (Singh and Joachims, KDD 2018, as a penalty).
+    """
+    gains = torch.pow(2.0, grades) - 1.0
+    surplus = torch.softmax(scores, dim=0) - gains / gains.sum().clamp_min(1e-9)
+    sums = torch.zeros(int(owners.max()) + 1).index_add(0, owners, surplus)
+    return (sums**2).sum()

@@ -1,0 +1,105 @@
+"""A training recipe: the TOML file behind `es-rerank train reranker`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from es_rerank.config.section import Section
+from es_rerank.errors import ConfigError
+
+
+class Labels(Section):
+    """Weak labels. One seed parts topics in one way, so that models can be compared."""
+
+    seed: int = Field(
+        1, description="What is asked, which topics are held out, and the weights to begin with."
+    )
+    wishes: int = Field(3400, ge=20, description="Weak queries of each catalogue.")
+    group: int = Field(12, ge=4, le=64, description="Products judged for a query.")
+    held_out: float = Field(0.1, gt=0, lt=0.9, description="Share of topics kept for validation.")
+    validation: int = Field(160, ge=2, description="Validation queries.")
+    window: int = Field(20, ge=4, description="Candidates of a validation query.")
+    stuffed: float = Field(
+        0.05, ge=0, le=1, description="Share of groups with a bad product that quotes the query."
+    )
+
+
+class Adapter(Section):
+    """What is trained, and how much of it."""
+
+    backbone: str = Field(
+        "all-MiniLM-L6-v2", description="Hub id or folder of a BERT-like encoder."
+    )
+    method: Literal["full", "top", "lora", "adalora", "houlsby"] = Field(
+        "lora", description="Which weights may change."
+    )
+    rank: int = Field(16, ge=1, description="Rank of LoRA, width of a bottleneck.")
+    layers: int = Field(6, ge=1, description="Last layers that are adapted.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before LoRA's matrices.")
+    facets: int = Field(32, ge=2, description="Length of the query-conditioned vector.")
+    max_tokens: int = Field(48, ge=16, le=512, description="Tokens of query and text in training.")
+    served_tokens: int = Field(64, ge=16, le=512, description="The same when it serves.")
+
+
+class Objective(Section):
+    """Weights of the loss's terms."""
+
+    listwise: float = Field(1.0, ge=0)
+    pairwise: float = Field(0.5, ge=0)
+    info_nce: float = Field(0.0, ge=0)
+    diversity: float = Field(0.1, ge=0, description="lambda.")
+    learn_diversity: bool = Field(False, description="Learn lambda (Kendall et al., CVPR 2018).")
+    diversity_form: Literal["dpp", "softmax"] = "dpp"
+    unfairness: float = Field(0.0, ge=0, description="Penalty on unfair exposure of brands.")
+    cosine: float = Field(10.0, ge=0, description="Where the weight of the plain cosine starts.")
+
+
+class Schedule(Section):
+    """How it is optimised."""
+
+    seed: int = Field(1, description="The groups' order, and dropout.")
+    steps: int = Field(1700, ge=1, description="Optimizer steps.")
+    groups_per_step: int = Field(2, ge=1)
+    accumulate: int = Field(1, ge=1, description="Parts that a step's groups are run in.")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(4e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradients.")
+    average: float = Field(0.98, ge=0, lt=1, description="Decay of the averaged weights.")
+    evaluate_every: int = Field(425, ge=1)
+    patience: int = Field(4, ge=1, description="Evaluations without a gain until it stops.")
+    checkpoint_every: int = Field(50, ge=1)
+    threads: int = Field(1, ge=1)
+
+
+class Recipe(Section):
+    """Everything that decides what comes out."""
+
+    catalogues: tuple[str, ...] = Field(
+        ("sample",), description="`sample`, and folders of catalogues."
+    )
+    labels: Labels = Field(default_factory=Labels)
+    adapter: Adapter = Field(default_factory=Adapter)
+    objective: Objective = Field(default_factory=Objective)
+    schedule: Schedule = Field(default_factory=Schedule)
+
+
+def read_recipe(path: Path | None) -> Recipe:
+    """Read a recipe; None is the default one. Raises ConfigError."""
+    if path is None:
+        return Recipe()
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"the recipe {path} cannot be read ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the recipe {path} is no TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"the recipe {path}: {where}: {first['msg']}") from error
