@@ -244,7 +244,9 @@ def mix_groups(
     groups: Sequence[Group], logits: Sequence[NDArray[np.float64]], share: float
 ) -> list[NDArray[np.float64]]:
     """What a search is ranked by: logits and plain cosines, as the ranking mixes them."""
-    return [mix(own, g.cosines, share) for g, own in zip(groups, logits, strict=True)]
+    return [
+        mix(own, g.cosines.astype(np.float64), share) for g, own in zip(groups, logits, strict=True)
+    ]
 
 
 def choose_share(
