@@ -18,6 +18,7 @@ import es_rerank
 from es_rerank.cluster.client import SearchClient, connect, quote
 from es_rerank.demo.shops import Shop
 from es_rerank.engine.cache import cache_folder, locked
+from es_rerank.engine.kinds import KindName
 from es_rerank.engine.node import boot
 from es_rerank.errors import EsRerankError
 
@@ -50,16 +51,22 @@ class Stack:
 
 @contextmanager
 def open_stack(
-    shop: Shop, report: Report, folder: Path | None = None, *, fresh: bool = False
+    shop: Shop,
+    report: Report,
+    folder: Path | None = None,
+    *,
+    kind: KindName = "opensearch",
+    fresh: bool = False,
 ) -> Iterator[Stack]:
-    """Boot OpenSearch with the shop indexed and enriched; what the cache holds is not done again.
+    """Boot an engine with the shop indexed and enriched; what the cache holds is not done again.
 
-    `fresh` does it again all the same. Raises EngineError, ClusterError or EsRerankError.
+    folder: of the engine's data, of one kind alone. `fresh` does it again all the same. Raises
+    EngineError, ClusterError or EsRerankError.
     """
     home = folder or cache_folder() / "demo" / shop.name
     plain = f"{shop.name}-plain"
     # Two at once would share one machine, and neither's times could be believed.
-    with locked(home), boot("opensearch", folder=home / "node", report=report) as node:
+    with locked(home), boot(kind, folder=home / "node", report=report) as node:
         client = connect(node.url)
         try:
             digest = f"{shop.digest()}-{digest_code()}"

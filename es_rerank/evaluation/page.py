@@ -33,7 +33,6 @@ svg .ours { fill: var(--ours); stroke: var(--ours) } svg .good { fill: var(--goo
 def write_page(report: Report) -> str:
     """The whole page."""
     parts = [
-        f"<h1>{html.escape(report.title)}</h1>",
         _verdict(report),
         f"<p>{len(report.queries)} queries. In small the 95 % interval of the difference to "
         f"<b>{html.escape(report.rival)}</b>, by the bootstrap over queries; coloured where it "
@@ -44,14 +43,19 @@ def write_page(report: Report) -> str:
         _planes(report),
         _queries(report),
     ]
-    body = "\n".join(part for part in parts if part)
-    title = html.escape(report.title)
+    return wrap_page(report.title, "\n".join(part for part in parts if part))
+
+
+def wrap_page(title: str, body: str) -> str:
+    """A whole page with its heading; body: HTML."""
+    named = html.escape(title)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">"
-        f"<title>{title}</title><style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
+        f"<title>{named}</title><style>{STYLE}</style></head><body>\n<h1>{named}</h1>\n{body}\n"
+        "</body></html>\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Three small plots as SVG: intervals about zero, bars, points in a plane."""
+"""Four small plots as SVG: intervals about zero, bars, points in a plane, lines in one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 WIDTH, LEFT, RIGHT = 720, 190, 70
 ROW, TOP, BOTTOM = 24, 26, 26
 PLANE_HEIGHT, BAR_HEIGHT = 320, 130
+CURVES_HEIGHT, LEGEND_ROW = 400, 18
+COLOURS = ("#2f5bd0", "#b3362c", "#2a7d46", "#b07a00", "#7a3fb0", "#00838f")
+"""A line and its dashed companion share one."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,15 @@ class Mark:
     low: float
     high: float
     kind: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named line through points (x, y)."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,33 @@ def draw_plane(points: Sequence[tuple[str, float, float]], across: str, up: str)
         parts.append(_text(x(right) + 9, y(above) + 4, name))
     parts.append(_text((60 + WIDTH - 150) / 2, PLANE_HEIGHT - 6, f"{across} →", "middle"))
     return _svg(parts, PLANE_HEIGHT, f"{up} against {across}")
+
+
+def draw_curves(curves: Sequence[Curve], across: str, up: str) -> str:
+    """A line for each curve; a dashed one has the colour of the line before it."""
+    points = [point for curve in curves for point in curve.points]
+    x = fit([point[0] for point in points], 60, WIDTH - 20)
+    y = fit([point[1] for point in points], CURVES_HEIGHT - 40, TOP)
+    parts = [_axis_below(x, TOP, CURVES_HEIGHT - 40)]
+    for tick in y.ticks():
+        parts.append(_line(60, y(tick), WIDTH - 20, y(tick), "rule"))
+        parts.append(_text(54, y(tick) + 4, f"{tick:g}", "end"))
+    parts.append(_text(WIDTH / 2, CURVES_HEIGHT - 6, f"{across} →", "middle"))
+    colour = -1
+    for row, curve in enumerate(curves):
+        colour += not curve.dashed or row == 0
+        stroke = f'stroke="{COLOURS[colour % len(COLOURS)]}"'
+        dash = ' stroke-dasharray="6 4"' if curve.dashed else ""
+        drawn = " ".join(f"{x(right)},{y(above)}" for right, above in curve.points)
+        parts.append(f'<polyline fill="none" stroke-width="2" {stroke}{dash} points="{drawn}"/>')
+        for right, above in curve.points:
+            said = html.escape(f"{curve.name}: {right:.3f}, {above:.3f}")
+            mark = f'cx="{x(right)}" cy="{y(above)}" r="3" fill="none" {stroke}'
+            parts.append(f"<circle {mark}><title>{said}</title></circle>")
+        at = CURVES_HEIGHT + LEGEND_ROW * row
+        parts.append(f'<path fill="none" stroke-width="2" {stroke}{dash} d="M60 {at + 8}h40"/>')
+        parts.append(f'<text x="110" y="{at + 12}">{html.escape(curve.name)}</text>')
+    return _svg(parts, CURVES_HEIGHT + LEGEND_ROW * len(curves), f"{up} against {across}")
 
 
 def _axis_below(x: Scale, top: float, bottom: float) -> str:

@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 
 from benchmarks.form import Row
 from benchmarks.quality.icecat import (
-    RUNS,
+    DEFAULT,
+    RELEVANCE,
+    TIMED,
+    WAYS,
     Run,
     catalogue_body,
+    measure_runs,
     pool_body,
-    quality_rows,
 )
-from benchmarks.quality.judging import require_applied
+from benchmarks.quality.judging import paired_rows, require_applied
+from benchmarks.quality.tradeoff import PRICES, list_lines
 from es_rerank.errors import EsRerankError
 from es_rerank.evaluation.runs import Answer
+from es_rerank.proxy.search.options import read_block
 
 REPOSITORY = Path(__file__).parents[3]
 QUALITY = (
@@ -34,7 +39,8 @@ QUALITY = (
     "ILD@10",
     "brands@10",
 )
-TIMES = ("added ms", "search ms", "added ms, query seen before", "search ms, query seen before")
+DRAWN = ("unrated 0 | nDCG@10", "unrated 0 | alpha_nDCG@10", "ILD@10")
+TIMES = ("added ms", "search ms")
 
 PRODUCTS: dict[str, dict[str, Any]] = {
     "a": {"title": "hp laptop", "brand": "HP", "derived_type": "laptop"},
@@ -50,12 +56,16 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.array([VECTORS[text] for text in texts], dtype=np.float32)
 
 
+def quality_rows(runs: dict[str, Run]) -> list[Row]:
+    return paired_rows(measure_runs(runs, QRELS, PRODUCTS, embed), "engine order")
+
+
 def rows_by_name() -> dict[str, Row]:
     runs = {
         "engine order": Run({"laptop": ["x", "a", "c"], "bag": ["x"]}, {"laptop": ["a", "b", "c"]}),
         "reranked": Run({"laptop": ["c", "a", "x"], "bag": ["x"]}, {"laptop": ["c", "a", "b"]}),
     }
-    return {row.what: row for row in quality_rows(runs, QRELS, PRODUCTS, embed)}
+    return {row.what: row for row in quality_rows(runs)}
 
 
 def test_every_run_has_a_row_for_every_measure() -> None:
@@ -112,10 +122,37 @@ def test_the_pool_asks_for_all_rated_documents_whether_or_not_they_match() -> No
 def test_the_engine_itself_is_sent_no_options() -> None:
     assert "ext" not in catalogue_body("laptop", None)
     assert "ext" not in pool_body("laptop", ["a"], None)
-    assert "ext" in catalogue_body("laptop", RUNS["reranked + DPP"])
+    assert "ext" in catalogue_body("laptop", WAYS[DEFAULT].block)
 
 
-@pytest.mark.parametrize("outcome", ["fallback; reason=deadline", "skipped; reason=sort", ""])
+def test_a_run_without_a_pool_has_the_other_rows() -> None:
+    ranking = {"laptop": ["a", "c"], "bag": ["x"]}
+    runs = {"engine order": Run(ranking, {"laptop": ["a", "b", "c"]}), "DPP": Run(ranking)}
+    names = [row.what for row in quality_rows(runs)]
+    assert "engine order | pool | nDCG@10" in names
+    assert "DPP | pool | nDCG@10" not in names
+    assert "DPP | rated only | nDCG@10" in names
+
+
+def test_every_way_is_something_that_can_be_asked_for() -> None:
+    for way in WAYS.values():
+        read_block(dict(way.block))
+        read_block(dict(way.pool or {}))
+    assert WAYS[DEFAULT].block == {}
+    assert WAYS[DEFAULT].pool == WAYS["model alone"].block
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "fallback; reason=deadline",
+        "skipped; reason=sort",
+        "",
+        "applied; scored=64/100",
+        "applied; notes=knn-failed",
+        "applied; notes=knn-deadline",
+    ],
+)
 def test_a_search_that_was_not_reranked_is_not_measured(outcome: str) -> None:
     with pytest.raises(EsRerankError, match="'laptop'"):
         require_applied({"laptop": Answer(("a", "b"), 1, 1, outcome)})
@@ -126,23 +163,50 @@ def test_a_search_that_was_not_reranked_is_not_measured(outcome: str) -> None:
 @pytest.mark.live
 def test_the_benchmark_prints_its_json_from_a_real_engine_and_proxy(tmp_path: Path) -> None:
     write_data(tmp_path)
+    page = tmp_path / "curves.html"
     command = [sys.executable, "-m", "benchmarks.quality.icecat", "--json", "--repetitions", "1"]
     command += ["--data-dir", str(tmp_path), "--folder", str(tmp_path / "kept")]
     done = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=280, check=False
+        [*command, "--plot", str(page)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["hardware"]["cores"] >= 1
     rows = {row["what"]: row for row in found["rows"]}
-    timed = [f"{run} | {what}" for run in ("reranked", "reranked + DPP") for what in TIMES]
-    quality = [f"{run} | {measure}" for run in ("engine order", *RUNS) for measure in QUALITY]
-    assert set(rows) == {*quality, *timed}
+    assert "DPP, facet kernel, 0.1 | ILD@10" not in rows  # the default model has no facets
+    lines = list_lines(facets=False)
+    timed = [
+        f"{run} | {what}{', query seen before' if seen else ''}"
+        for run, seen in TIMED
+        for what in TIMES
+    ]
+    pooled = ["engine order", *(name for name, way in WAYS.items() if way.pool is not None)]
+    quality = [
+        f"{run} | {measure}"
+        for run in ("engine order", *WAYS)
+        for measure in QUALITY
+        if "pool" not in measure or run in pooled
+    ]
+    drawn = [f"{run} | {measure}" for line in lines.values() for run in line for measure in DRAWN]
+    priced = [
+        f"{line}, at -{price} | {good}" for line in lines for price in PRICES for good in DRAWN[1:]
+    ]
+    assert set(rows) == {*quality, *timed, *drawn, *priced}
     assert rows["engine order | pool | nDCG@10"]["n"] == 2
     assert 0 < rows["engine order | pool | nDCG@10"]["ours"] <= 1
-    assert rows["reranked + DPP | brands@10"]["ours"] >= rows["reranked | brands@10"]["ours"]
-    through = rows["reranked | search ms"]
+    plain = rows[f"{RELEVANCE} | brands@10"]["ours"]
+    assert rows[f"{DEFAULT} | brands@10"]["ours"] >= plain
+    assert (
+        rows["DPP, cosine kernel, 0.2 | ILD@10"]["theirs"] == rows["engine order | ILD@10"]["ours"]
+    )
+    through = rows[f"{DEFAULT} | search ms"]
     assert through["ratio"] == pytest.approx(through["theirs"] / through["ours"])
+    assert page.read_text(encoding="utf-8").count("<polyline") == 2 * len(lines)
 
 
 def write_data(folder: Path) -> None:
