@@ -44,7 +44,7 @@ def measured(better: str) -> dict[str, dict[str, dict[str, float]]]:
         for step, name in enumerate(runs, start=1):
             gain = 0.02 * step * (2 if line == better else 1)
             found[name] = {
-                PRICE: {query: 0.8 - 0.005 * step for query in "abc"},
+                PRICE: dict.fromkeys("abc", 0.8 - 0.005 * step),
                 GOOD: {"a": 0.4 + gain, "b": 0.4 + gain, "c": float("nan")},
             }
     return found
@@ -56,7 +56,7 @@ def test_ways_are_compared_at_an_equal_price() -> None:
     rows = {row.what: row for row in price_rows(measured(better), lines, START, PRICE, (GOOD,))}
     assert len(rows) == len(lines) * len(PRICES)
     row = rows[f"{better}, at -0.01 | {GOOD}"]
-    assert (row.ours, row.theirs, row.n) == (pytest.approx(0.48), pytest.approx(0.44), 2)
+    assert [row.ours, row.theirs, row.n] == pytest.approx([0.48, 0.44, 2])
     assert row.spread is not None
     assert row.spread.low == pytest.approx(row.spread.high) == pytest.approx(0.04)
     same = rows[f"DPP, cosine kernel, at -0.01 | {GOOD}"]
