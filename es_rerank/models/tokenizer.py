@@ -20,6 +20,7 @@ class Tokenizer:
         self.padding: int = tokenizer.pad_token_id or 0
         self.unknown: int | None = tokenizer.unk_token_id
         self._tokenizer = tokenizer
+        self._backend = getattr(tokenizer, "backend_tokenizer", None)
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
@@ -34,11 +35,16 @@ class Tokenizer:
         """The token ids of each text, whole and without special ones."""
         if not texts:
             return []
+        mended = [mend_text(text) for text in texts]
         with self._lock:
-            encoded = self._tokenizer(
-                [mend_text(text) for text in texts], add_special_tokens=False, verbose=False
-            )
-        return [list(ids) for ids in encoded["input_ids"]]
+            if self._backend is None:
+                encoded = self._tokenizer(mended, add_special_tokens=False, verbose=False)
+                return [list(ids) for ids in encoded["input_ids"]]
+            # The library's way round its own core takes ten times as long as a query's words do.
+            self._backend.no_truncation()
+            self._backend.no_padding()
+            found = self._backend.encode_batch_fast(mended, add_special_tokens=False)
+        return [list(each.ids) for each in found]
 
     def encode_pairs(
         self, queries: Sequence[str], texts: Sequence[str]

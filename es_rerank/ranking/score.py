@@ -101,6 +101,8 @@ def score_all(
     What fails for all of them at once is every query's error. Scores that are none, by
     `check_scores`, are an error too.
     """
+    if not queries:
+        return []
     together: list[Scores | Exception] | None = None
     try:
         if isinstance(scorer, BatchScorer):
