@@ -86,6 +86,10 @@ class CrossEncoder:
         np.maximum.at(scores, pairs.text, found)
         return scores
 
+    def count_tokens(self, query: str, texts: Sequence[str]) -> int:
+        """How many tokens are read to score the texts for the query."""
+        return sum(len(ids) for ids in self._pairs.encode([(query, texts)]).ids)
+
     def unknown_share(self, text: str) -> float:
         """The share of the text's tokens that the tokenizer does not know, 0 to 1."""
         return self._pairs.unknown_share(text)

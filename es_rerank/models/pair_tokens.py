@@ -101,6 +101,12 @@ class TokenCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def clear(self) -> None:
+        """Forget all texts."""
+        with self._lock:
+            self._kept.clear()
+            self.bytes = 0
+
     def tokenise(self, tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[array[int]]:
         """The texts' token ids without special ones, cut at `most`."""
         keys = [hash_text(text) for text in texts]
