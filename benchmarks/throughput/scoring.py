@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
 from benchmarks.reranker import save_reranker
@@ -200,7 +201,7 @@ def compare_scores(ways: Mapping[str, Way], pairs: Pairs) -> list[Row]:
     rows += [
         compare_row(
             f"{name} | order, Kendall's tau",
-            ours=tau(own, reference),
+            ours=float(kendalltau(own, reference).statistic),
             rival="the same order",
             theirs=1.0,
             unit="tau",
@@ -210,13 +211,6 @@ def compare_scores(ways: Mapping[str, Way], pairs: Pairs) -> list[Row]:
         for name, own in scores.items()
     ]
     return rows
-
-
-def tau(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Kendall's tau-a of two (n,) scores: pairs in the same order less the others, as a share."""
-    above = np.triu_indices(len(one), 1)
-    same = np.sign(np.subtract.outer(one, one)) * np.sign(np.subtract.outer(other, other))
-    return float(same[above].mean()) if len(above[0]) else 1.0
 
 
 def grow(
