@@ -42,6 +42,16 @@ class Shown:
     documents: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Log:
+    """Searches by their id, and the documents clicked by the search's id. strangers: how many of
+    the latter nothing is known of."""
+
+    searches: Mapping[str, Shown]
+    clicked: Mapping[str, set[str]]
+    strangers: int
+
+
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file of JSON lines, or of one JSON list; `_source` around a row is taken off.
 
@@ -74,6 +84,17 @@ def judge_clicks(
     shown is taken from events that tell of a view. A pair shown fewer than `least_views` times has
     no grade. Raises DataError where nothing can be judged.
     """
+    log = find_shown(events, queries)
+    return _grade(log.searches, log.clicked, least_views, log.strangers)
+
+
+def find_shown(
+    events: Iterable[Mapping[str, Any]], queries: Iterable[Mapping[str, Any]] = ()
+) -> Log:
+    """Join events with the searches they belong to; `queries` as for `judge_clicks`.
+
+    Raises DataError where no search is known.
+    """
     searches = _read_searches(queries)
     seen: dict[str, dict[str, int]] = defaultdict(dict)
     clicked: dict[str, set[str]] = defaultdict(set)
@@ -95,13 +116,12 @@ def judge_clicks(
     for search, text in words.items():
         if seen[search] and text:
             searches[search] = Shown(text, seen[search])
-    strangers = sum(search not in searches for search in clicked)
     if not searches:
         raise DataError(
             f"{count} events, but nothing says what was searched for and shown: name the searches "
             "(`ubi_queries`, with user_query and query_response_hit_ids) as well."
         )
-    return _grade(searches, clicked, least_views, strangers)
+    return Log(searches, clicked, sum(search not in searches for search in clicked))
 
 
 def _open(path: Path) -> IO[str]:
