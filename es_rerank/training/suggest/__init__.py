@@ -1,0 +1,1 @@
+"""Which pairs of query and document are most worth a person's judgment: pool -> choice -> sheet."""
