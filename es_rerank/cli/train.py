@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from es_rerank.cli.output import json_option
+from es_rerank.cli.train_judgments import judgments
 from es_rerank.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def command() -> None:
 
     Example: es-rerank train reranker --data my-catalogue --out my-model
     """
+
+
+command.add_command(judgments)
 
 
 @command.command()

@@ -161,7 +161,8 @@ def find_attraction(cells: Cells, propensities: Array, smoothing: float) -> Arra
         if moved < TOLERANCE:
             break
     first = propensities[np.flatnonzero(np.isfinite(propensities))[0]] / most
-    return found * first
+    attraction: Array = found * first
+    return attraction
 
 
 def grade(cells: Cells, attraction: Array, enough: NDArray[np.bool_]) -> Array:
@@ -169,5 +170,5 @@ def grade(cells: Cells, attraction: Array, enough: NDArray[np.bool_]) -> Array:
     than the mean of all: a query that nobody likes anything of has nothing good."""
     best = np.full(int(cells.queries.max()) + 1, float(attraction[enough].mean()))
     np.maximum.at(best, cells.queries[enough], attraction[enough])
-    shares = attraction / best[cells.queries]
-    return np.searchsorted(STEPS, shares, side="right").astype(np.float64)
+    grades: Array = np.searchsorted(STEPS, attraction / best[cells.queries], side="right") * 1.0
+    return grades

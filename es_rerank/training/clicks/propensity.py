@@ -67,11 +67,11 @@ class Cells:
 
     def by_slot(self, values: Array) -> Array:
         """Sums over the cells of each slot, (s,)."""
-        return np.bincount(self.slot, values, len(self.ranks))
+        return np.bincount(self.slot, values, len(self.ranks)).astype(np.float64)
 
     def by_pair(self, values: Array) -> Array:
         """Sums over the cells of each pair, (p,)."""
-        return np.bincount(self.pair, values, len(self.queries))
+        return np.bincount(self.pair, values, len(self.queries)).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def count_cells(log: ClickLog, model: Model) -> Cells:
         both % places.shape[1],
         both // places.shape[1],
         np.bincount(cell).astype(np.float64),
-        np.bincount(cell, log.clicked),
+        np.bincount(cell, log.clicked).astype(np.float64),
         places[0],
         places[1],
         pairs // len(log.documents),
@@ -180,11 +180,12 @@ def fixed_effects(cells: Cells) -> Array:
     def step(logs: Array) -> Array:
         seen = cells.by_pair(cells.shows * np.exp(logs)[cells.slot])
         attraction = np.divide(had, seen, out=np.zeros_like(had), where=seen > 0)
-        found = np.log(clicks / cells.by_slot(cells.shows * attraction[cells.pair]))
-        return found - found[0]
+        found: Array = np.log(clicks / cells.by_slot(cells.shows * attraction[cells.pair]))
+        return found - float(found[0])
 
     start = np.log(clicks / cells.by_slot(cells.shows))
-    return np.exp(iterate(step, start - start[0]))
+    values: Array = np.exp(iterate(step, start - start[0]))
+    return values
 
 
 def maximise(cells: Cells) -> Array:
@@ -210,8 +211,8 @@ def maximise(cells: Cells) -> Array:
     look = 0.9 * rate / rate.max()
     liked = had / cells.by_pair(cells.shows * look[cells.slot])
     found = iterate(step, _logit(np.concatenate([look, np.clip(liked, 0.01, 0.99)])), slots)
-    values = 1 / (1 + np.exp(-found[:slots]))
-    return values / values[0]
+    values: Array = 1 / (1 + np.exp(-found[:slots]))
+    return values / float(values[0])
 
 
 def iterate(step: Callable[[Array], Array], start: Array, watched: int | None = None) -> Array:
@@ -246,7 +247,8 @@ def lean(cells: Cells, values: Array) -> Array:
     whole = np.divide(per_rank, of_rank, out=np.zeros_like(per_rank), where=of_rank > 0)
     rank = whole[cells.ranks]
     leaning = (clicks + SLOT_PRIOR) / (expected + SLOT_PRIOR / np.maximum(rank, 1e-9))
-    return np.where(known, leaning, np.nan)
+    values = np.where(known, leaning, np.nan)
+    return values
 
 
 def _cut(cells: Cells, used: NDArray[np.bool_]) -> tuple[Cells, Ids]:
@@ -268,4 +270,5 @@ def _cut(cells: Cells, used: NDArray[np.bool_]) -> tuple[Cells, Ids]:
 
 def _logit(shares: Array) -> Array:
     kept = np.clip(shares, 1e-9, 1 - 1e-9)
-    return np.log(kept / (1 - kept))
+    logits: Array = np.log(kept / (1 - kept))
+    return logits

@@ -79,10 +79,8 @@ def choose_pairs(
     row = np.concatenate([np.arange(len(pool.ids)) for pool in pools] or [np.zeros(0, np.int64)])
     worth = np.concatenate([(doubt + dispute) / 2 for doubt, dispute in parts] or [np.zeros(0)])
     judged = set(known)
-    free = np.array(
-        [(pools[q].query, pools[q].ids[i]) not in judged for q, i in zip(owner, row, strict=True)],
-        dtype=bool,
-    )
+    fresh = [(pool.query, document) not in judged for pool in pools for document in pool.ids]
+    free = np.array(fresh, dtype=np.bool_)
     chance = np.random.default_rng(seed)
     count = min(count, int(free.sum()))
     lots = round(count * by_lot)
@@ -106,7 +104,8 @@ def choose_pairs(
     order = [*chosen]
     for each in taken:
         order.insert(int(chance.integers(0, len(order) + 1)), each)
-    return [_tell(pools[owner[i]], parts[owner[i]], int(row[i]), reasons[i]) for i in order]
+    owners = owner.tolist()
+    return [_tell(pools[owners[i]], parts[owners[i]], int(row[i]), reasons[i]) for i in order]
 
 
 def weigh(pool: Pool, page: int = PAGE) -> tuple[Array, Array]:
@@ -131,13 +130,15 @@ def belong(scores: Array, page: int) -> Array:
         return scaled
     at = min(page, max(len(known) // 2, 1))
     edge = known[at - 1 : at + 1].mean()
-    return 1 / (1 + np.exp(-SHARPNESS * (scaled - edge)))
+    probability: Array = 1 / (1 + np.exp(-SHARPNESS * (scaled - edge)))
+    return probability
 
 
 def entropy(probability: Array) -> Array:
     """Of a yes or no, bits."""
     p = np.clip(probability, 1e-12, 1 - 1e-12)
-    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    bits: Array = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    return bits
 
 
 def _unlike(pool: Pool, row: int) -> Array:
@@ -145,7 +146,8 @@ def _unlike(pool: Pool, row: int) -> Array:
     if pool.vectors is None:
         return np.ones(len(pool.ids))
     likeness = (pool.vectors @ pool.vectors[row]).astype(np.float64)
-    return 1 - np.clip((likeness - LIKE_FROM) / (1 - LIKE_FROM), 0.0, 1.0)
+    unlike: Array = 1 - np.clip((likeness - LIKE_FROM) / (1 - LIKE_FROM), 0.0, 1.0)
+    return unlike
 
 
 def _tell(pool: Pool, parts: tuple[Array, Array], row: int, reason: str) -> Suggestion:

@@ -29,12 +29,12 @@ def pbm(rank: int, _: int) -> float:
 
 def steep(rank: int, _: int) -> float:
     """Less still."""
-    return rank**-1.5
+    return float(rank**-1.5)
 
 
 def ubm(rank: int, distance: int) -> float:
     """The deeper, and the longer since the last click, the less."""
-    return rank**-0.5 * distance**-0.3
+    return float(rank**-0.5 * distance**-0.3)
 
 
 def simulate(
