@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "demo",
     "engine": "engine",
     "eval": "eval",
+    "index": "index",
     "model": "model",
     "reindex": "reindex",
     "serve": "serve",

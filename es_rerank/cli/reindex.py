@@ -1,4 +1,4 @@
-"""`es-rerank reindex`: enrich an index into a new one behind an alias."""
+"""`es-rerank reindex`: from an index or a file to an enriched, versioned index behind an alias."""
 
 from __future__ import annotations
 
@@ -12,31 +12,65 @@ from typing import Any
 import click
 import orjson
 
+from es_rerank.cli.dead_letter import FailureLog, read_failed
 from es_rerank.cli.output import json_option
-from es_rerank.cli.progress import format_duration, show_progress
-from es_rerank.cluster.client import SearchClient, connect_upstream, quote
-from es_rerank.cluster.document import Document
-from es_rerank.cluster.sink import Failure, encode_patch
-from es_rerank.config import load_settings
-from es_rerank.enrich.reindex import (
-    Plan,
-    Result,
-    build_enrichers,
-    carry_out,
-    make_plan,
-    sample_documents,
+from es_rerank.cli.progress import show_progress
+from es_rerank.cli.reindex_report import (
+    describe_estimate,
+    describe_failures,
+    describe_leftover,
+    describe_plan,
+    describe_result,
+    plan_keys,
+    result_keys,
+    sample_keys,
+    shown_samples,
 )
-from es_rerank.enrich.vector import Encoder
+from es_rerank.cluster.client import SearchClient, connect_node, connect_upstream, quote
+from es_rerank.cluster.source import open_source
+from es_rerank.config import Settings, load_settings
+from es_rerank.enrich.run.follow import follow_source
+from es_rerank.enrich.run.plan import Plan, make_plan
+from es_rerank.enrich.run.reindex import Run, carry_out, sample
+from es_rerank.enrich.sources.file import open_file
+from es_rerank.enrich.sources.index import IndexSource
+from es_rerank.enrich.sources.rows import find_reader
+from es_rerank.enrich.sources.source import Source
+from es_rerank.enrich.steps.build import build_steps
+from es_rerank.enrich.steps.recipe import Recipe, default_recipe, read_recipe, with_flags
+from es_rerank.enrich.steps.step import Step
 from es_rerank.errors import EsRerankError, PartialError
 from es_rerank.plugins import load_plugin
 
-SHOWN_FAILURES = 5
+SHOWN_SAMPLES = 3
+TIMED_SAMPLES = 64
+BATCH = 512  # enough that sorting by length leaves almost no padding
+COPY_BATCH = 2000
+
+
+def read_query(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    """A query as JSON."""
+    try:
+        query = json.loads(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(f"that is no JSON: {error}") from None
+    if query is not None and not isinstance(query, dict):
+        raise click.BadParameter('a query is an object, such as \'{"term": {"brand": "x"}}\'')
+    return query
 
 
 @click.command()
 @click.argument("source")
 @click.argument("dest")
 @click.option("--url", help="Address of the cluster. Default: upstream.url, or ELASTICSEARCH_URL.")
+@click.option("--source-url", help="Address of the cluster to read from, where it is another.")
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file that says which enrichers run, and how. Default: vector and summary.",
+)
+@click.option("--copy", is_flag=True, help="Add nothing: copy the documents as they are.")
 @click.option(
     "--text-field",
     "text_fields",
@@ -49,12 +83,20 @@ SHOWN_FAILURES = 5
     multiple=True,
     help="A field that makes products alike (brand, type); repeatable. Default: found.",
 )
+@click.option("--query", callback=read_query, help="Take only what this query (JSON) finds.")
+@click.option("--fields", help="Take only these fields of a document, parted by commas.")
+@click.option("--id-field", help="Column of a file that is the _id. Default: _id, id, or a hash.")
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 10_000),
-    default=512,
+    help="Documents read, enriched and written at a time at most. Default: 512; copies 2000.",
+)
+@click.option(
+    "--slices",
+    type=click.IntRange(1, 64),
+    default=3,
     show_default=True,
-    help="Documents read, embedded and written at a time.",
+    help="Batches that are under way at once.",
 )
 @click.option(
     "--limit", type=click.IntRange(1), help="Enrich only so many documents; the alias stays."
@@ -66,9 +108,23 @@ SHOWN_FAILURES = 5
     help="An enricher plugin to run after our own steps; repeatable. Default: enrich.enrichers.",
 )
 @click.option("--accept-failures", is_flag=True, help="Move the alias though documents failed.")
+@click.option(
+    "--retry-failed",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Read the documents in this file of failures again.",
+)
+@click.option("--restart", is_flag=True, help="Begin anew where an earlier run could be gone on.")
+@click.option("--follow", is_flag=True, help="Go on enriching what changes, until interrupted.")
+@click.option(
+    "--poll-s",
+    type=click.FloatRange(0.05),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two looks at the source with --follow.",
+)
 @click.option("--install-templates", is_flag=True, help="Also install the index templates.")
 @click.option(
-    "--dry-run", is_flag=True, help="Show the plan and 3 enriched samples; write nothing."
+    "--dry-run", is_flag=True, help="Show the plan, 3 samples, time and cost; write nothing."
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -79,107 +135,196 @@ def command(
     source: str,
     dest: str,
     url: str | None,
+    source_url: str | None,
+    recipe_file: Path | None,
+    copy: bool,
     text_fields: tuple[str, ...],
     attribute_fields: tuple[str, ...],
-    batch_size: int,
+    query: dict[str, Any] | None,
+    fields: str | None,
+    id_field: str | None,
+    batch_size: int | None,
+    slices: int,
     limit: int | None,
     enrichers: tuple[str, ...],
     accept_failures: bool,
+    retry_failed: Path | None,
+    restart: bool,
+    follow: bool,
+    poll_s: float,
     install_templates: bool,
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Enrich the index SOURCE into a new index behind the alias DEST.
+    """Enrich SOURCE, an index or a file (JSONL, CSV, Parquet), into a new index behind DEST.
 
     Example: es-rerank reindex products products-reranked
 
-    The new index is DEST-000001, the next time DEST-000002, and so on. The alias moves in one step
-    once everything is written; no index is ever deleted, and SOURCE is only read.
+    The new index is DEST-000001, the next time DEST-000002, and so on. The alias DEST moves in one
+    step once everything is written; no index is ever deleted, and SOURCE is only read. A run that
+    was stopped, however, goes on when the same command is given again.
 
     Exit codes: 0 done; 1 failure; 2 usage; 3 finished, but documents failed; 4 the cluster cannot
     be reached or refuses; 130 interrupted.
     """
     as_json, quiet = obj["json"], obj["quiet"]
-    settings = load_settings(obj["config_file"], {"upstream": {"url": url}})
-    others = [
-        load_plugin("enricher", name, settings.plugins)
-        for name in enrichers or settings.enrich.enrichers
-    ]
+    if copy and (recipe_file or enrichers):
+        raise click.UsageError("--copy adds nothing: leave out --recipe and --enricher")
+    settings = load_settings(
+        obj["config_file"], {"upstream": {"url": url}, "source": {"url": source_url}}
+    )
+    recipe = read_recipe(recipe_file) if recipe_file else Recipe() if copy else default_recipe()
+    recipe = with_flags(
+        recipe,
+        text_fields=text_fields or (() if recipe.text_fields else settings.rerank.text_fields),
+        attribute_fields=attribute_fields
+        or (() if recipe.attribute_fields else settings.rerank.attribute_fields),
+        price_field=None if recipe.price_field else settings.rerank.price_field,
+        query=query,
+        fields=[name.strip() for name in fields.split(",")] if fields else (),
+        enrichers=() if copy else enrichers or settings.enrich.enrichers,
+        options=settings.plugins,
+    )
+    retried = read_failed(retry_failed) if retry_failed else []
     with ExitStack() as stack:
         client = connect_upstream(settings.upstream)
         stack.callback(client.close)
         plan = make_plan(
             client,
-            source,
+            open_any(source, client, settings, recipe, id_field, batch_size, stack),
             dest,
-            text_fields=text_fields or settings.rerank.text_fields,
-            attribute_fields=attribute_fields or settings.rerank.attribute_fields,
-            price_field=settings.rerank.price_field,
+            recipe,
+            lambda chosen, text: load_steps(chosen, text, settings),
             limit=limit,
+            restart=restart,
+            follow=follow,
         )
         if not quiet:
-            click.echo(describe_plan(plan, client, settings.model.embedder), err=True)
-        if not (dry_run or yes):
-            confirm()
-        from es_rerank.models.embedder import load_embedder
-
-        embedder = load_embedder(settings.model.embedder, device=settings.model.device)
+            click.echo(describe_plan(plan, client), err=True)
         if dry_run:
-            samples = sample_documents(client, plan, build_enrichers(embedder, plan, others))
-            shown = [shown_document(sample) for sample in samples]
-            if as_json:
-                click.echo(
-                    orjson.dumps(
-                        {**plan_keys(plan, client, embedder, dry_run=dry_run), "samples": shown}
-                    )
-                )
-            else:
-                for sample in shown:
-                    click.echo(json.dumps(sample, ensure_ascii=False, indent=2))
+            show_samples(plan, client, as_json=as_json, quiet=quiet)
             return
+        if not yes:
+            confirm()
         if install_templates:
-            from es_rerank.cluster import templates
-
-            names = templates.install_templates(client, embedder.dimensions)
-            if not quiet:
-                click.echo(f"Installed the templates {', '.join(names)}.", err=True)
+            install(client, plan, settings, quiet=quiet)
         log = stack.enter_context(FailureLog())
-        created: list[str] = []
+        run = start_run(client, plan, slices, log)
+        created = [plan.index] if plan.resumed else []
 
         def note_created(index: str) -> None:
             created.append(index)
             log.name_after(index)
 
+        run.on_created = note_created
         try:
             with show_progress("reindex", plan.expected, "docs", quiet=quiet) as meter:
-                result = carry_out(
-                    client,
-                    plan,
-                    embedder,
-                    others=others,
-                    batch_size=batch_size,
-                    accept_failures=accept_failures,
-                    on_created=note_created,
-                    on_progress=lambda outcome: meter.show(outcome.read),
-                    on_failure=log.add,
-                )
+                run.on_progress = meter.show
+                result = carry_out(run, accept_failures=accept_failures, retried=retried)
         except (EsRerankError, KeyboardInterrupt) as error:
             # An interrupt may fall between the engine's making the index and our hearing of it.
             if not created and isinstance(error, KeyboardInterrupt):
-                created += [name for name in [plan.next_index] if has_index(client, name)]
+                created += [name for name in [plan.index] if has_index(client, name)]
             if created:
                 click.echo(describe_leftover(created[0], plan, client), err=True)
             raise
-    if as_json:
-        click.echo(
-            orjson.dumps(
-                {**plan_keys(plan, client, embedder, dry_run=dry_run), **result_keys(result, log)}
+        if as_json:
+            click.echo(
+                orjson.dumps({**plan_keys(plan, client, dry_run=False), **result_keys(result, log)})
             )
-        )
-    elif not quiet:
-        click.echo(describe_result(result, plan, client))
-    if result.outcome.failed:
-        raise PartialError(describe_failures(result, log))
+        elif not quiet:
+            click.echo(describe_result(result, plan, client))
+        if follow and result.alias_moved:
+            follow_source(run, poll_s, lambda said: None if quiet else click.echo(said, err=True))
+        if result.failed:
+            raise PartialError(describe_failures(result, log))
+
+
+def open_any(
+    name: str,
+    client: SearchClient,
+    settings: Settings,
+    recipe: Recipe,
+    id_field: str | None,
+    batch_size: int | None,
+    stack: ExitStack,
+) -> Source:
+    """The source: a file where the name is one's, else an index, of another cluster if one is set.
+
+    Raises ConfigError when it will not do.
+    """
+    size = batch_size or (COPY_BATCH if recipe.is_copy else BATCH)
+    if settings.source.url is None and find_reader(Path(name)) is not None:
+        if recipe.query is not None or recipe.fields is not None:
+            raise click.UsageError("--query and --fields are for an index: a file is taken whole")
+        return open_file(Path(name), id_field=id_field, page_size=size)
+    if id_field is not None:
+        raise click.UsageError("--id-field is for a file: an index's documents keep their _id")
+    origin = client
+    if settings.source.url is not None:
+        origin = connect_node(settings.source.url, settings.source)
+        stack.callback(origin.close)
+    return IndexSource(origin, open_source(origin, name), size, recipe.query, recipe.fields)
+
+
+def load_steps(recipe: Recipe, text_fields: Any, settings: Settings) -> list[Step]:
+    """The recipe's steps, their models loaded only when a document needs them."""
+
+    def load_encoder(name: str) -> Any:
+        from es_rerank.models.embedder import load_embedder
+
+        return load_embedder(name, device=settings.model.device)
+
+    return build_steps(
+        recipe,
+        text_fields,
+        model=settings.model.embedder,
+        load_encoder=load_encoder,
+        load_enricher=lambda name, options: load_plugin("enricher", name, {name: options}),
+    )
+
+
+def start_run(client: SearchClient, plan: Plan, slices: int, log: FailureLog) -> Run:
+    """The run, with its failures going to the log."""
+    if plan.resumed:
+        log.name_after(plan.index)
+    return Run(client, plan, slices, on_failure=log.add)
+
+
+def show_samples(plan: Plan, client: SearchClient, *, as_json: bool, quiet: bool) -> None:
+    """Enrich a few documents, and say what all would take."""
+    page, bodies, failures, seconds = sample(plan, TIMED_SAMPLES)
+    keys = [record.id for record in page.records]
+    shown = shown_samples(keys, bodies)
+    # Those to which most is added: a document without any text shows nothing.
+    shown.sort(key=lambda sample: -len(sample["_source"].get("es_rerank", {})))
+    shown = shown[:SHOWN_SAMPLES]
+    if as_json:
+        said = {
+            **plan_keys(plan, client, dry_run=True),
+            **sample_keys(plan, len(keys), seconds),
+            "samples": orjson.Fragment(json.dumps(shown, ensure_ascii=False)),  # any big number
+        }
+        click.echo(orjson.dumps(said))
+        return
+    for document in shown:
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    if not quiet:
+        for failure in failures:
+            click.echo(f"would fail: {failure.described}", err=True)
+        click.echo(describe_estimate(plan, len(keys), seconds), err=True)
+
+
+def install(client: SearchClient, plan: Plan, settings: Settings, *, quiet: bool) -> None:
+    """Install the index templates, for vectors of the model's length."""
+    from es_rerank.cluster.templates import install_templates
+    from es_rerank.models.embedder import load_embedder
+
+    name = plan.model or settings.model.embedder
+    embedder = load_embedder(name, device=settings.model.device)
+    names = install_templates(client, embedder.dimensions)
+    if not quiet:
+        click.echo(f"Installed the templates {', '.join(names)}.", err=True)
 
 
 def confirm() -> None:
@@ -189,143 +334,9 @@ def confirm() -> None:
     click.confirm("Go on?", default=True, abort=True, err=True)
 
 
-class FailureLog:
-    """Every refused document as a line of JSON, in a file that is made with the first."""
-
-    def __init__(self) -> None:
-        self.first: list[Failure] = []
-        self.path = Path("reindex-failures.jsonl")
-        self._stack = ExitStack()
-        self._file: Any = None
-
-    def __enter__(self) -> FailureLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def name_after(self, index: str) -> None:
-        """Name the file after the index that refuses."""
-        self.path = Path(f"{index}-failures.jsonl")
-
-    def add(self, failure: Failure) -> None:
-        """Write one failure."""
-        if self._file is None:
-            self._file = self._stack.enter_context(self.path.open("wb"))
-        if len(self.first) < SHOWN_FAILURES:
-            self.first.append(failure)
-        self._file.write(orjson.dumps(failure, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def plan_keys(
-    plan: Plan, client: SearchClient, encoder: Encoder, *, dry_run: bool
-) -> dict[str, Any]:
-    """The keys of --json that say what was to be done."""
-    return {
-        "engine": client.kind,
-        "engine_version": ".".join(map(str, client.version)),
-        "source": plan.source.index,
-        "alias": plan.alias,
-        "alias_before": list(plan.before),
-        "index": plan.next_index,
-        "documents": plan.expected,
-        "text_fields": list(plan.fields.text),
-        "attribute_fields": list(plan.fields.attributes),
-        "price_field": plan.fields.price,
-        "model": encoder.name,
-        "dimensions": encoder.dimensions,
-        "dry_run": dry_run,
-    }
-
-
-def result_keys(result: Result, log: FailureLog) -> dict[str, Any]:
-    """The keys of --json that say what was done."""
-    outcome = result.outcome
-    return {
-        "index": result.index,
-        "read": outcome.read,
-        "written": outcome.written,
-        "failed": outcome.failed,
-        "failures": [orjson.Fragment(orjson.dumps(failure)) for failure in log.first],
-        "failures_file": str(log.path) if outcome.failed else None,
-        "alias_moved": result.alias_moved,
-        "alias_kept_because": result.why_not,
-        "duration_s": round(result.duration_s, 3),
-        "documents_per_s": round(outcome.read / max(result.duration_s, 1e-9), 1),
-    }
-
-
-def shown_document(document: Document) -> dict[str, Any]:
-    """A sample for people: the patch with its vector cut short."""
-    patch = json.loads(encode_patch(document.patch))
-    if "vector" in patch:
-        patch["vector"] = [*patch["vector"][:3], f"... {len(patch['vector'])} numbers"]
-        patch["code"] = f"{patch['code'][:24]}..."
-    return {"_id": document.id, "_source": {**document.source, "es_rerank": patch}}
-
-
-def describe_plan(plan: Plan, client: SearchClient, model: str) -> str:
-    """Say what will be done."""
-    now = f"{', '.join(plan.before)} now" if plan.before else "new"
-    fields = plan.fields
-    then = f"then move the alias {plan.alias} there ({now})"
-    if plan.is_cut:
-        then = f"and leave the alias {plan.alias} alone ({now}), since --limit cuts the source off"
-    return (
-        f"{client.name} at {client.url}\n"
-        f"  read    {plan.source.index} ({plan.expected:,} of {plan.total:,} documents)\n"
-        f"  write   {plan.next_index}, {then}\n"
-        f"  text    {', '.join(fields.text)}, embedded by {model}\n"
-        f"  alike   {', '.join(fields.attributes) or 'no attribute field found'}"
-        f"{f'; price {fields.price}' if fields.price else ''}"
-    )
-
-
-def describe_result(result: Result, plan: Plan, client: SearchClient) -> str:
-    """Say what was done, and what to do next."""
-    outcome = result.outcome
-    rate = outcome.read / max(result.duration_s, 1e-9)
-    lines = [
-        f"{outcome.written:,} documents written to {result.index} in "
-        f"{format_duration(result.duration_s)} ({rate:,.0f} docs/s), {outcome.failed:,} failed."
-    ]
-    if result.alias_moved:
-        lines.append(f"The alias {plan.alias} stands for {result.index} now.")
-        kept = [name for name in plan.before if name != plan.source.index]
-        if kept:
-            lines.append(
-                f"Still there: {', '.join(kept)}. Once you need it no more: "
-                f"curl -X DELETE '{client.url}/{kept[0]}'"
-            )
-    else:
-        lines.append(f"The alias {plan.alias} was left as it was: {result.why_not}.")
-    return "\n".join(lines)
-
-
 def has_index(client: SearchClient, index: str) -> bool:
     """Whether the index is there, as far as the cluster still answers."""
     try:
         return bool(client.request("GET", f"/{quote(index)}", allow=(404,)))
     except EsRerankError:
         return False
-
-
-def describe_leftover(index: str, plan: Plan, client: SearchClient) -> str:
-    """Say what a run that ended early has left behind."""
-    return (
-        f"{index} is incomplete; the alias {plan.alias} was not touched. Remove what was written: "
-        f"curl -X DELETE '{client.url}/{index}'"
-    )
-
-
-def describe_failures(result: Result, log: FailureLog) -> str:
-    """Name the first refused documents, where the rest stand, and what can be done."""
-    lines = [f"{result.outcome.failed:,} documents failed:"]
-    lines += [f"  {failure.id}: {failure.type}: {failure.reason}" for failure in log.first]
-    lines.append(f"All of them: {log.path}")
-    if not result.alias_moved:
-        lines.append(
-            f"Mend them in the source and run again, or move the alias as it is: --accept-failures "
-            f"({result.index} stays either way)."
-        )
-    return "\n".join(lines)

@@ -6,7 +6,6 @@ into 1.1, which in a keyword field is another value.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
@@ -19,6 +18,8 @@ import msgspec
 from es_rerank.cluster.fields import NAMESPACE
 
 MAX_TEXT_CHARS = 4000  # several times what an embedder of 512 tokens reads
+ALONE = f'"{NAMESPACE}":'.encode()
+MEMBER = b"," + ALONE
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
 
 
@@ -77,32 +78,39 @@ def read_document(hit: Hit) -> Document:
     """
     if isinstance(hit.source, msgspec.UnsetType):
         raise ValueError("the engine keeps no _source for it")
-    raw = bytes(hit.source)
+    return read_source(hit.id, hit.routing, bytes(hit.source))
+
+
+def read_source(key: str, routing: str | None, raw: bytes) -> Document:
+    """Make a document of a `_source`, without what stands under `es_rerank`.
+
+    Raises ValueError when it is no JSON object.
+    """
     source = _decode(raw)
     if not isinstance(source, dict):
         raise ValueError("its _source is no object")
-    if own := [key for key in source if key == NAMESPACE or key.startswith(f"{NAMESPACE}.")]:
+    if own := [name for name in source if name == NAMESPACE or name.startswith(f"{NAMESPACE}.")]:
         members = _OBJECT.decode(raw)
-        for key in own:
-            del members[key], source[key]
+        for name in own:
+            del members[name], source[name]
         raw = _ENCODER.encode(members)
-    return Document(hit.id, hit.routing, raw, source)
+    return Document(key, routing, raw, source)
 
 
-def splice(raw: bytes, patch: bytes) -> str:
+def splice(raw: bytes, patch: bytes) -> bytes:
     """Add `"es_rerank": patch` to a JSON object and put it on one line, as `_bulk` needs it.
 
     Every value keeps its bytes: a bare line break can only stand between them.
     """
-    body = raw.replace(b"\n", b" ").replace(b"\r", b" ").rstrip()
-    inside = body[:-1].rstrip()
-    comma = b"" if inside == b"{" else b","
-    return b"".join((inside, comma, b'"', NAMESPACE.encode(), b'":', patch, b"}")).decode()
+    inside = one_line(raw).rstrip()[:-1].rstrip()
+    return b"".join((inside, ALONE if inside == b"{" else MEMBER, patch, b"}"))
 
 
-def hash_source(raw: bytes) -> str:
-    """Hash a source to 16 hex digits, to tell whether the document has changed since."""
-    return hashlib.sha256(raw).hexdigest()[:16]
+def one_line(raw: bytes) -> bytes:
+    """The JSON on one line."""
+    if b"\n" in raw or b"\r" in raw:
+        return raw.replace(b"\n", b" ").replace(b"\r", b" ")
+    return raw
 
 
 def read_values(source: Any, path: str) -> Iterator[Any]:

@@ -29,6 +29,8 @@ class SourceIndex:
     mappings: Mapping[str, Any]
     settings: Mapping[str, Any]  # flat: {"index.number_of_shards": "5", ...}
     shards: int
+    uuid: str = ""
+    query: Mapping[str, Any] | None = None  # the alias's filter
 
 
 def open_source(client: SearchClient, name: str) -> SourceIndex:
@@ -57,7 +59,18 @@ def open_source(client: SearchClient, name: str) -> SourceIndex:
             f"{index} does not keep the whole `_source` of its documents, so reading them back "
             "would lose fields. Index them again from where they came from."
         )
-    return SourceIndex(name, index, mappings, settings, int(settings["index.number_of_shards"]))
+    alias = described.get("aliases", {}).get(name, {})
+    if settings.get("index.verified_before_close") == "true":
+        raise ConfigError(f"{index} is closed: open it first (POST /{index}/_open).")
+    return SourceIndex(
+        name,
+        index,
+        mappings,
+        settings,
+        int(settings["index.number_of_shards"]),
+        str(settings.get("index.uuid", "")),
+        alias.get("filter"),
+    )
 
 
 def count_documents(client: SearchClient, name: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -73,30 +73,43 @@ def install_templates(client: SearchClient, dimensions: int) -> list[str]:
 
 
 def destination_body(
-    kind: Kind, source: SourceIndex, dimensions: int, meta: Mapping[str, Any]
+    kind: Kind,
+    source: SourceIndex,
+    dimensions: int,
+    meta: Mapping[str, Any],
+    steps: Sequence[str] = ("vector", "summary"),
 ) -> dict[str, Any]:
     """Make the body that creates the destination: the source's mapping and settings, our fields.
 
-    `meta` becomes `_meta.es_rerank`. Pipelines and the refresh interval come later, from
-    finish_index.
+    `meta` becomes `_meta.es_rerank`. steps: those whose fields are added; none for a mere copy.
+    Pipelines and the refresh interval come later, from finish_index.
     """
-    component = load_component(kind, dimensions)["template"]
     settings = {
         key: value
         for key, value in source.settings.items()
         if not key.startswith(NOT_COPIED) and key not in SET_LAST
     }
-    for key, value in component.get("settings", {}).get("index", {}).items():
-        settings[f"index.{key}"] = value
     settings["index.refresh_interval"] = "-1"
     mappings = copy.deepcopy(dict(source.mappings))
-    properties = mappings.setdefault("properties", {})
-    own = component["mappings"]["properties"][NAMESPACE]
-    if NAMESPACE not in properties:  # a source at its limit of fields has no room for ours
-        limit = int(settings.get(FIELD_LIMIT, DEFAULT_FIELD_LIMIT))
-        settings[FIELD_LIMIT] = limit + count_fields(own)
-    properties[NAMESPACE] = own
     mappings["_meta"] = {**mappings.get("_meta", {}), NAMESPACE: dict(meta)}
+    if not steps:
+        return {"settings": settings, "mappings": mappings}
+    component = load_component(kind, dimensions)["template"]
+    own = component["mappings"]["properties"][NAMESPACE]
+    if "vector" in steps:
+        for key, value in component.get("settings", {}).get("index", {}).items():
+            settings[f"index.{key}"] = value
+    else:
+        del own["properties"]["vector"], own["properties"]["code"]
+    origins = own["properties"]["provenance"]["properties"]
+    for step in steps:
+        origins.setdefault(step, origins["vector"])
+    properties = mappings.setdefault("properties", {})
+    there = count_fields(properties[NAMESPACE]) if NAMESPACE in properties else 0
+    if count_fields(own) > there:  # a source at its limit of fields has no room for ours
+        limit = int(settings.get(FIELD_LIMIT, DEFAULT_FIELD_LIMIT))
+        settings[FIELD_LIMIT] = limit + count_fields(own) - there
+    properties[NAMESPACE] = own
     return {"settings": settings, "mappings": mappings}
 
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
@@ -185,7 +185,12 @@ def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     values[path[-1]] = value
 
 
-def describe(error: ValidationError, origins: Mapping[str, str]) -> str:
+def describe(
+    error: ValidationError,
+    origins: Mapping[str, str],
+    root: type[BaseModel] = Settings,
+    what: str = "setting",
+) -> str:
     """Say of each wrong setting what is wrong with it, where it stands, and the nearest name."""
     lines = []
     for problem in error.errors():
@@ -193,12 +198,12 @@ def describe(error: ValidationError, origins: Mapping[str, str]) -> str:
         dotted = ".".join(path)
         where = name_origin(path, origins)
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path[-1], known_keys(path[:-1]), n=1)
+            near = difflib.get_close_matches(path[-1], known_keys(path[:-1], root), n=1)
             hint = f"; did you mean {'.'.join([*path[:-1], near[0]])}?" if near else ""
-            lines.append(f"{dotted}{where}: there is no such setting{hint}")
+            lines.append(f"{dotted}{where}: there is no such {what}{hint}")
         else:
             lines.append(f"{dotted}{where}: {problem['msg']}")
-    return "wrong settings:\n  " + "\n  ".join(lines)
+    return f"wrong {what}s:\n  " + "\n  ".join(lines)
 
 
 def name_origin(path: list[str], origins: Mapping[str, str]) -> str:
@@ -210,14 +215,19 @@ def name_origin(path: list[str], origins: Mapping[str, str]) -> str:
     return ""
 
 
-def known_keys(path: list[str]) -> list[str]:
+def known_keys(path: list[str], root: type[BaseModel] = Settings) -> list[str]:
     """The names a table may hold."""
-    model: type[BaseModel] = Settings
+    model = root
     for part in path:
         if model is Settings and part == "indices":
             return list(IndexSettings.model_fields)
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        tables = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if not tables:
             return []
-        model = annotation
+        model = tables[0]
     return list(model.model_fields)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from es_rerank.cli.dead_letter import SHOWN_FAILURES, FailureLog, read_failed
 from es_rerank.cli.main import cli, main
-from es_rerank.cli.reindex import SHOWN_FAILURES, FailureLog
 from es_rerank.cluster.sink import Failure
 
 
@@ -78,5 +78,7 @@ def test_failures_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.M
     lines = (tmp_path / "shop-000001-failures.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == SHOWN_FAILURES + 3
     expected = {"id": "标 0", "status": 400, "type": "refused", "reason": "because"}
-    assert json.loads(lines[0]) == expected
+    assert {**expected, "routing": None, "field": None, "step": None} == json.loads(lines[0])
+    again = read_failed(tmp_path / "shop-000001-failures.jsonl")
+    assert again[:2] == [("标 0", None), ("标 1", None)]
     assert [failure.id for failure in log.first] == [f"标 {n}" for n in range(SHOWN_FAILURES)]

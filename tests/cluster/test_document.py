@@ -17,7 +17,6 @@ from es_rerank.cluster.document import (
     clean_text,
     decode_answer,
     document_text,
-    hash_source,
     join_texts,
     read_document,
     read_text,
@@ -43,14 +42,14 @@ def test_splice_adds_the_patch_and_nothing_else(
     source: dict[str, Any], patch: dict[str, Any], indent: int | None
 ) -> None:
     raw = json.dumps(source, ensure_ascii=False, indent=indent).encode()
-    spliced = splice(raw, json.dumps(patch).encode())
+    spliced = splice(raw, json.dumps(patch).encode()).decode()
     assert "\n" not in spliced
     assert json.loads(spliced) == {**source, "es_rerank": patch}
 
 
 def test_splice_keeps_numbers_as_they_are_written() -> None:
     raw = b'{"v": 1.10, "big": 123456789012345678901234567890, "e": 1.0E-5, "s": "\\ud83d\\n"}\n'
-    assert splice(raw, b"{}") == (
+    assert splice(raw, b"{}").decode() == (
         '{"v": 1.10, "big": 123456789012345678901234567890, "e": 1.0E-5, "s": "\\ud83d\\n"'
         ',"es_rerank":{}}'
     )
@@ -65,7 +64,6 @@ def test_an_earlier_enrichment_is_taken_out() -> None:
     document = read_document(_hit(raw))
     assert document.raw == b'{"v":1.10,"es_reranked":1.0}'
     assert document.source == {"v": 1.1, "es_reranked": 1.0}
-    assert hash_source(document.raw) != hash_source(raw)
 
 
 def test_a_hit_without_source_is_refused() -> None:

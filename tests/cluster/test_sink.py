@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from es_rerank.cluster.bulk import Action, Pace
 from es_rerank.cluster.client import SearchClient, connect
-from es_rerank.cluster.document import Document
-from es_rerank.cluster.sink import Failure, encode_patch, write_documents
+from es_rerank.cluster.sink import Failure, encode_patch, find_field, index_action, write_actions
 from es_rerank.errors import ClusterError
 
 Answer = Callable[[list[dict[str, Any]]], tuple[int, dict[str, Any]]]
@@ -90,12 +90,15 @@ def cluster(
 Start = Callable[[Answer], tuple[Bulk, SearchClient]]
 
 
-def _documents(count: int) -> list[Document]:
-    row = np.array([0.1, -1.0], dtype=np.float32)
+def _actions(count: int) -> list[Action]:
     return [
-        Document(str(n), "r" if n % 2 else None, b'{"v": 1.10}', {}, {"vector": row})
+        index_action(f'"{n}"'.encode(), b'"r"' if n % 2 else None, n, b'{"v": 1.10}\n')
         for n in range(count)
     ]
+
+
+def _write(client: SearchClient, count: int, pace: Pace | None = None) -> dict[int, Failure]:
+    return dict(write_actions(client, "i", _actions(count), pace or Pace()))
 
 
 def _items(lines: list[dict[str, Any]], refused: dict[str, int]) -> dict[str, Any]:
@@ -110,32 +113,90 @@ def _items(lines: list[dict[str, Any]], refused: dict[str, int]) -> dict[str, An
 
 def test_what_is_sent(cluster: Start) -> None:
     bulk, client = cluster(lambda lines: (200, _items(lines, {})))
-    assert list(write_documents(client, "shop-000001", _documents(2))) == [None, None]
-    patch = {"vector": [0.1, -1.0]}
+    assert _write(client, 2) == {}
+    version = {"version_type": "external_gte"}
     assert bulk.lines == [
         [
-            {"index": {"_index": "shop-000001", "_id": "0"}},
-            {"v": 1.10, "es_rerank": patch},
-            {"index": {"_index": "shop-000001", "_id": "1", "routing": "r"}},
-            {"v": 1.10, "es_rerank": patch},
+            {"index": {"_id": "0", "version": 0, **version}},
+            {"v": 1.10},
+            {"index": {"_id": "1", "routing": "r", "version": 1, **version}},
+            {"v": 1.10},
         ]
     ]
 
 
 def test_refused_documents_are_reported_and_the_rest_written(cluster: Start) -> None:
     _, client = cluster(lambda lines: (200, _items(lines, {"1": 400})))
-    results = list(write_documents(client, "i", _documents(3)))
-    failure = Failure("1", 400, "mapper_parsing_exception", "no: why")
-    assert results == [None, failure, None]
+    failure = Failure("1", 400, "mapper_parsing_exception", "no: why", "r")
+    assert _write(client, 3) == {1: failure}
+
+
+def test_a_later_state_that_is_there_already_is_no_failure(cluster: Start) -> None:
+    _, client = cluster(lambda lines: (200, _items(lines, {"1": 409})))
+    assert _write(client, 3) == {}
 
 
 def test_what_is_too_many_is_sent_again(cluster: Start) -> None:
     calls = iter([{"1": 429, "2": 429}, {"2": 429}, {}])
     bulk, client = cluster(lambda lines: (200, _items(lines, next(calls))))
-    assert list(write_documents(client, "i", _documents(4))) == [None] * 4
+    pace = Pace(documents=4)
+    assert _write(client, 4, pace) == {}
     sent = [[line["index"]["_id"] for line in lines[::2]] for lines in bulk.lines]
     assert sent == [["0", "1", "2", "3"], ["1", "2"], ["2"]]
     assert bulk.lines[1][1] == bulk.lines[0][3]  # the same document
+    assert pace.refusals == 2
+    assert pace.documents < 4  # and fewer at a time from then on
+
+
+def test_a_busy_cluster_gets_smaller_requests_and_then_larger_ones_again(cluster: Start) -> None:
+    def answer(lines: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        return (429, {"error": "busy"}) if len(bulk.lines) <= 2 else (200, _items(lines, {}))
+
+    bulk, client = cluster(answer)
+    pace = Pace(documents=16)
+    assert _write(client, 40, pace) == {}
+    assert [len(lines) // 2 for lines in bulk.lines[:3]] == [16, 16, 16]
+    taken = [len(lines) // 2 for lines in bulk.lines[3:]]
+    assert sum(taken) == 40 - 16
+    assert taken[0] == 4 + 4 // 8 + 1  # halved twice, and once taken
+    assert taken == sorted(taken) or taken[:-1] == sorted(taken[:-1])
+
+
+BLOCK = {
+    "type": "cluster_block_exception",
+    "reason": "index [i] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage "
+    "watermark, index has read-only-allow-delete block];",
+}
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_full_disk_ends_the_run_at_once(cluster: Start, status: int) -> None:
+    """OpenSearch answers 403, Elasticsearch 429: waiting for a minute would be no help."""
+
+    def answer(lines: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        item = {"index": {"_id": "0", "status": status, "error": BLOCK}}
+        return 200, {"errors": True, "items": [item] * (len(lines) // 2)}
+
+    bulk, client = cluster(answer)
+    with pytest.raises(ClusterError, match=r"flood-stage.*make room"):
+        _write(client, 3)
+    assert len(bulk.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "field"),
+    [
+        ("failed to parse field [a.b] of type [date] in document with id '1'", "a.b"),
+        ("[1:9] mapping set to strict, dynamic introduction of [x] within [_doc] is no", "x"),
+        ("mapping set to strict, dynamic introduction of [x] within [a] is not allowed", "a.x"),
+        ("object mapping for [a] tried to parse field [a] as object", "a"),
+        ("mapper [a.b] cannot be changed from type [long] to [text]", "a.b"),
+        ('Document contains at least one immense term in field="c" (whose', "c"),
+        ("something else", None),
+    ],
+)
+def test_the_field_that_does_not_fit_is_named(reason: str, field: str | None) -> None:
+    assert find_field(reason) == field
 
 
 def test_a_request_that_is_too_large_is_cut(cluster: Start) -> None:
@@ -146,9 +207,8 @@ def test_a_request_that_is_too_large_is_cut(cluster: Start) -> None:
         return (413, {"error": "no"}) if "2" in keys else (200, _items(lines, {}))
 
     _, client = cluster(answer)
-    *others, failure, last = write_documents(client, "i", _documents(4))
-    assert (others, last) == ([None, None], None)
-    assert isinstance(failure, Failure)
+    ((place, failure),) = _write(client, 4).items()
+    assert place == 2
     assert (failure.status, failure.type) == (413, "document_too_large")
 
 
@@ -156,7 +216,7 @@ def test_a_request_that_is_too_large_is_cut(cluster: Start) -> None:
 def test_a_request_that_is_refused_as_a_whole(cluster: Start, status: int, says: str) -> None:
     _, client = cluster(lambda _: (status, {"error": "no"}))
     with pytest.raises(ClusterError, match=says):
-        list(write_documents(client, "i", _documents(1)))
+        _write(client, 1)
 
 
 def test_a_cluster_that_goes_away(cluster: Start) -> None:
@@ -164,7 +224,7 @@ def test_a_cluster_that_goes_away(cluster: Start) -> None:
     with closing(client):
         bulk.close()
         with pytest.raises(ClusterError, match="stopped answering") as caught:
-            list(write_documents(client, "i", _documents(1)))
+            _write(client, 1)
     assert caught.value.exit_code == 4
 
 

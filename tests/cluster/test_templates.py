@@ -179,7 +179,7 @@ def test_templates_make_an_index_that_takes_documents(client: SearchClient) -> N
             "code": base64.b64encode(bytes(8)).decode(),
             "sentiment": {"polarity": 0.5, "confidence": 0.9, "count": 3},
             "graph": {"type": "shoe", "similar_to": ["a", "b"]},
-            "provenance": {"model": "m", "source_hash": "0", "time": "2026-01-01T00:00:00Z"},
+            "provenance": {"vector": {"model": "m", "time": "2026-01-01T00:00:00Z"}},
         }
         body = {"title": "t", "es_rerank": own}
         client.request("PUT", f"/{index}/_doc/1", body, params={"refresh": True})

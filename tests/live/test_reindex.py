@@ -65,13 +65,18 @@ PLAN_KEYS = {
     "attribute_fields",
     "price_field",
     "model",
-    "dimensions",
     "dry_run",
+    "resumed",
+    "steps",
 }
 RESULT_KEYS = {
     "read",
     "written",
     "failed",
+    "enriched",
+    "reused",
+    "removed",
+    "held",
     "failures",
     "failures_file",
     "alias_moved",
@@ -79,6 +84,7 @@ RESULT_KEYS = {
     "duration_s",
     "documents_per_s",
 }
+SAMPLE_KEYS = {"samples", "estimated_s", "estimated_cost", "documents_per_s"}
 
 
 @dataclass
@@ -298,6 +304,7 @@ def test_failed_documents(
     assert answer["alias_moved"] is False
     assert _aliased(client, alias) == []
     assert len(answer["failures"]) == 5
+    assert answer["failures"][0]["field"] == "released"
     assert "8 documents failed" in run.err
     first = answer["failures"][0]
     assert f"{first['id']}: document_parsing_exception" in run.err or "mapper_parsing" in run.err
@@ -309,7 +316,7 @@ def test_failed_documents(
 
     accepted = reindex(index_name, alias, "--yes", "--accept-failures")
     assert accepted.code == 3
-    assert _aliased(client, alias) == [f"{alias}-000002"]
+    assert _aliased(client, alias) == [f"{alias}-000001"]
 
 
 def test_dry_run_writes_nothing(
@@ -319,7 +326,7 @@ def test_dry_run_writes_nothing(
     run = reindex(index_name, f"{index_name}-er", "--dry-run", "--json")
     assert run.code == 0, run.err
     assert (run.json["dry_run"], run.json["documents"]) == (True, 40)
-    assert set(run.json) == PLAN_KEYS | {"samples"}
+    assert set(run.json) == PLAN_KEYS | SAMPLE_KEYS
     samples = run.json["samples"]
     assert len(samples) == 3
     assert any("summary" in sample["_source"]["es_rerank"] for sample in samples)

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from es_rerank import __version__
-from es_rerank.cluster.document import Document, document_text, hash_source, read_text
+from es_rerank.cluster.document import Document, document_text, read_text
 from es_rerank.ranking.vectors import encode_codes
 
 
@@ -28,22 +27,26 @@ class Encoder(Protocol):
         """Embed the texts, in order."""
 
 
+EDITION = 1  # raised when the same text and model give something else
 DECIMALS = 4
 
 
 class VectorEnricher:
-    """Add `title`, `vector`, `code` and `provenance`; nothing where a document has no text.
+    """Add `title`, `vector` and `code`; nothing where a document has no text.
 
     A zero or made-up vector would be refused by the engines, or found near everything.
     """
 
     name = "vector"
 
-    def __init__(self, encoder: Encoder, text_fields: Sequence[str], time: str) -> None:
-        """`time` is the run's, in ISO 8601."""
+    def __init__(self, encoder: Encoder, text_fields: Sequence[str]) -> None:
         self._encoder = encoder
         self._text_fields = tuple(text_fields)
-        self._time = time
+
+    @property
+    def dimensions(self) -> int:
+        """The length of a vector."""
+        return self._encoder.dimensions
 
     def enrich(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
         """Embed the documents' texts in one call, so that the embedder can sort them by length."""
@@ -60,11 +63,5 @@ class VectorEnricher:
                 **({"title": title} if title else {}),
                 "vector": rounded,
                 "code": code,
-                "provenance": {
-                    "model": self._encoder.name,
-                    "source_hash": hash_source(document.raw),
-                    "time": self._time,
-                    "version": __version__,
-                },
             }
         return patches

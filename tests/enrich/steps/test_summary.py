@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_rerank.cluster.document import Document
-from es_rerank.enrich.summary import (
+from es_rerank.enrich.steps.summary import (
     MAX_CHARS,
     SummaryEnricher,
     choose_sentences,
@@ -20,7 +20,7 @@ from es_rerank.enrich.summary import (
     shorten,
     split_sentences,
 )
-from es_rerank.enrich.vector import VectorEnricher
+from es_rerank.enrich.steps.vector import VectorEnricher
 from es_rerank.models.embedder import Embedder
 
 FIELDS = ("title", "description")
@@ -42,7 +42,7 @@ LONG_ZH = (
 
 def _enrich(embedder: Embedder, *sources: dict[str, Any]) -> list[dict[str, Any]]:
     documents = [Document(str(n), None, json.dumps(s).encode(), s) for n, s in enumerate(sources)]
-    vectors = VectorEnricher(embedder, FIELDS, "").enrich(documents)
+    vectors = VectorEnricher(embedder, FIELDS).enrich(documents)
     documents = [
         dataclasses.replace(document, patch=patch)
         for document, patch in zip(documents, vectors, strict=True)
@@ -99,7 +99,7 @@ def test_one_endless_sentence_is_cut(embedder: Embedder) -> None:
 def test_the_only_text_field_is_summarised(embedder: Embedder) -> None:
     source = {"body": LONG}
     document = Document("1", None, b"{}", source)
-    (patch,) = VectorEnricher(embedder, ("body",), "").enrich([document])
+    (patch,) = VectorEnricher(embedder, ("body",)).enrich([document])
     document = dataclasses.replace(document, patch=patch)
     (summary,) = SummaryEnricher(embedder, ("body",)).enrich([document])
     assert summary["summary"] in LONG or "Aurora" in summary["summary"]

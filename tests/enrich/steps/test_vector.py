@@ -10,12 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from es_rerank.cluster.document import Document, hash_source
-from es_rerank.enrich.vector import VectorEnricher
+from es_rerank.cluster.document import Document
+from es_rerank.enrich.steps.vector import VectorEnricher
 from es_rerank.models.embedder import Embedder, load_embedder
 
 FIELDS = ("title", "description")
-TIME = "2026-01-01T00:00:00+00:00"
 
 
 def _document(source: dict[str, Any]) -> Document:
@@ -25,18 +24,12 @@ def _document(source: dict[str, Any]) -> Document:
 def test_a_document_gets_its_texts_vector(embedder: Embedder) -> None:
     source = {"title": "Red shoe", "description": "For <b>running</b>."}
     document = _document(source)
-    (patch,) = VectorEnricher(embedder, FIELDS, TIME).enrich([document])
+    (patch,) = VectorEnricher(embedder, FIELDS).enrich([document])
     (expected,) = embedder.encode(["Red shoe. For running."])
     np.testing.assert_allclose(patch["vector"], expected, atol=6e-5)
     code = np.frombuffer(base64.b64decode(patch["code"]), dtype=np.int8)
     np.testing.assert_allclose(code / np.linalg.norm(code.astype(float)), expected, atol=0.002)
     assert patch["title"] == "Red shoe"
-    assert patch["provenance"] == {
-        "model": embedder.name,
-        "source_hash": hash_source(document.raw),
-        "time": TIME,
-        "version": patch["provenance"]["version"],
-    }
 
 
 def test_documents_without_text_are_left_alone(embedder: Embedder) -> None:
@@ -47,13 +40,13 @@ def test_documents_without_text_are_left_alone(embedder: Embedder) -> None:
         {"title": "<br>", "description": "  "},
         {"title": "here"},
     ]
-    patches = VectorEnricher(embedder, FIELDS, TIME).enrich([_document(s) for s in sources])
+    patches = VectorEnricher(embedder, FIELDS).enrich([_document(s) for s in sources])
     assert [bool(patch) for patch in patches] == [False] * 4 + [True]
-    assert VectorEnricher(embedder, FIELDS, TIME).enrich([]) == []
+    assert VectorEnricher(embedder, FIELDS).enrich([]) == []
 
 
 def test_a_description_alone_is_enough(embedder: Embedder) -> None:
-    (patch,) = VectorEnricher(embedder, FIELDS, TIME).enrich([_document({"description": ["红鞋"]})])
+    (patch,) = VectorEnricher(embedder, FIELDS).enrich([_document({"description": ["红鞋"]})])
     assert "title" not in patch
     assert patch["vector"].shape == (embedder.dimensions,)
 
@@ -68,7 +61,7 @@ TEXTS = st.lists(WORDS, min_size=0, max_size=12).map(" ".join)
 def test_each_document_gets_its_own_vector_whatever_the_lengths(texts: list[str]) -> None:
     if not EMBEDDER:
         EMBEDDER.append(load_embedder(device="cpu"))
-    enricher = VectorEnricher(EMBEDDER[0], FIELDS, TIME)
+    enricher = VectorEnricher(EMBEDDER[0], FIELDS)
     together = enricher.enrich([_document({"title": text}) for text in texts])
     for text, patch in zip(texts, together, strict=True):
         (alone,) = enricher.enrich([_document({"title": text})])

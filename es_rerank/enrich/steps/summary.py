@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from es_rerank.cluster.document import Document, clean_text, read_text, read_values
-from es_rerank.enrich.vector import Encoder
+from es_rerank.cluster.document import (
+    Document,
+    clean_text,
+    document_text,
+    read_text,
+    read_values,
+)
+from es_rerank.enrich.steps.vector import Encoder
 
+EDITION = 1  # raised when the same text and model give something else
 MAX_CHARS = 200
 MAX_SENTENCES = 2
 RELEVANCE = 0.85  # lambda
@@ -44,11 +51,18 @@ class SummaryEnricher:
 
     name = "summary"
 
-    def __init__(self, encoder: Encoder, text_fields: Sequence[str]) -> None:
-        """Summarise the fields after the first, or the first where it is the only one."""
+    def __init__(
+        self, encoder: Encoder, text_fields: Sequence[str], *, use_vector: bool = True
+    ) -> None:
+        """Summarise the fields after the first, or the first where it is the only one.
+
+        use_vector: whether a vector in the patch is this encoder's, and spares embedding the text.
+        """
         self._encoder = encoder
+        self._text_fields = tuple(text_fields)
         self._fields = tuple(text_fields[1:] or text_fields)
         self._title = text_fields[0] if len(text_fields) > 1 else None
+        self._use_vector = use_vector
 
     def enrich(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
         """Embed the sentences of all long texts in one call and choose from them."""
@@ -61,17 +75,26 @@ class SummaryEnricher:
                 continue
             if len(text) <= MAX_CHARS:
                 patches[row] = {"summary": text}
-            elif len(sentences) == 1 or "vector" not in document.patch:
+            elif len(sentences) == 1:
                 patches[row] = {"summary": shorten(text)}
             else:
                 wanted[row] = sentences
-        vectors = self._encoder.encode([text for group in wanted.values() for text in group])
-        start = 0
-        for row, sentences in wanted.items():
-            own = vectors[start : start + len(sentences)]
-            start += len(sentences)
-            chosen = choose_sentences(sentences, own, np.asarray(documents[row].patch["vector"]))
-            text = join_sentences([sentences[place] for place in chosen])
+        known = {
+            row: np.asarray(documents[row].patch["vector"], np.float32)
+            for row in wanted
+            if self._use_vector and "vector" in documents[row].patch
+        }
+        unknown = [row for row in wanted if row not in known]
+        whole = [document_text(documents[row].source, self._text_fields) for row in unknown]
+        sentences = [text for group in wanted.values() for text in group]
+        vectors = self._encoder.encode([*whole, *sentences])
+        known |= {row: vectors[place] for place, row in enumerate(unknown)}
+        start = len(whole)
+        for row, group in wanted.items():
+            own = vectors[start : start + len(group)]
+            start += len(group)
+            chosen = choose_sentences(group, own, known[row])
+            text = join_sentences([group[place] for place in chosen])
             patches[row] = {"summary": shorten(text)}
         return patches
 

@@ -1,0 +1,95 @@
+"""The versions behind an alias: which there are, which one is searched, which may go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from es_rerank.cluster.client import SearchClient, quote
+from es_rerank.cluster.templates import swap_alias
+from es_rerank.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Version:
+    """One index written for the alias. is_live: whether the alias stands for it."""
+
+    index: str
+    is_live: bool
+    documents: int
+    bytes: int
+    mappings: Mapping[str, Any]
+
+
+def list_versions(client: SearchClient, alias: str) -> list[Version]:
+    """All versions, oldest first."""
+    found = client.request(
+        "GET", f"/{quote(alias)}-*", params={"expand_wildcards": "all"}, allow=(404,)
+    )
+    pattern = re.compile(re.escape(alias) + r"-\d{6,}")
+    names = sorted(name for name in found or {} if pattern.fullmatch(name))
+    if not names:
+        return []
+    path = f"/{','.join(map(quote, names))}/_stats/docs,store"
+    stats = client.request("GET", path, params={"ignore_unavailable": True})["indices"]
+    versions = []
+    for name in names:
+        held = stats.get(name, {}).get("primaries", {})
+        versions.append(
+            Version(
+                name,
+                alias in found[name].get("aliases", {}),
+                held.get("docs", {}).get("count", 0),
+                held.get("store", {}).get("size_in_bytes", 0),
+                found[name].get("mappings", {}),
+            )
+        )
+    return versions
+
+
+def find_version(versions: Sequence[Version], alias: str, wanted: str | None) -> Version:
+    """The version of that name or number; the newest if None. Raises ConfigError."""
+    if not versions:
+        raise ConfigError(
+            f"there is no version behind {alias!r}: es-rerank reindex makes the first"
+        )
+    if wanted is None:
+        return versions[-1]
+    for version in versions:
+        number = version.index.removeprefix(f"{alias}-")
+        if wanted == version.index or (wanted.isdecimal() and int(wanted) == int(number)):
+            return version
+    names = ", ".join(version.index for version in versions)
+    raise ConfigError(f"{alias!r} has no version {wanted!r}; there are {names}")
+
+
+def find_before(versions: Sequence[Version], alias: str) -> Version:
+    """The newest version before the one that is searched. Raises ConfigError."""
+    live = [place for place, version in enumerate(versions) if version.is_live]
+    if not live:
+        raise ConfigError(
+            f"the alias {alias!r} stands for none of its versions: name one to swap to"
+        )
+    if live[0] == 0:
+        raise ConfigError(f"there is no version before {versions[0].index} to go back to")
+    return versions[live[0] - 1]
+
+
+def swap_to(client: SearchClient, alias: str, version: Version) -> list[str]:
+    """Point the alias at the version, in one step; return what it stood for before."""
+    return swap_alias(client, alias, version.index)
+
+
+def choose_old(versions: Sequence[Version], keep: int) -> list[Version]:
+    """What prune removes: all but the searched one, what is newer, and `keep` before it."""
+    live = [place for place, version in enumerate(versions) if version.is_live]
+    if not live:
+        return []
+    return list(versions[: max(0, live[0] - keep)])
+
+
+def delete_version(client: SearchClient, version: Version) -> None:
+    """Delete the index."""
+    client.request("DELETE", f"/{quote(version.index)}", allow=(404,))

@@ -1,0 +1,1 @@
+"""Where documents come from: an index, or a file of rows."""

@@ -1,0 +1,104 @@
+"""Build the steps that a recipe names. Models are loaded when a document first needs them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from es_rerank.cluster.document import Document, read_values
+from es_rerank.enrich.steps.recipe import Recipe
+from es_rerank.enrich.steps.step import Step, hash_recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from es_rerank.enrich.steps.vector import Encoder
+
+
+class LazyEncoder:
+    """An encoder that is loaded by its first use."""
+
+    def __init__(self, name: str, load: Callable[[str], Encoder]) -> None:
+        self.name = name
+        self._load = load
+        self._encoder: Encoder | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def dimensions(self) -> int:
+        """The length of its vectors."""
+        return self._loaded().dimensions
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed the texts, in order."""
+        return self._loaded().encode(texts)
+
+    def _loaded(self) -> Encoder:
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._load(self.name)
+            return self._encoder
+
+
+def build_steps(
+    recipe: Recipe,
+    text_fields: Sequence[str],
+    *,
+    model: str,
+    load_encoder: Callable[[str], Encoder],
+    load_enricher: Callable[[str, Mapping[str, Any]], Any],
+) -> list[Step]:
+    """Build the steps: vectors first, which the summary goes by, plugins last.
+
+    model: the encoder where the recipe names none.
+    """
+    steps: list[Step] = []
+    if recipe.is_copy:
+        return steps
+    encoders: dict[str, LazyEncoder] = {}
+
+    def encoder(name: str | None) -> LazyEncoder:
+        chosen = name or model
+        return encoders.setdefault(chosen, LazyEncoder(chosen, load_encoder))
+
+    def reads(document: Document) -> bytes:
+        values = [list(read_values(document.source, path)) for path in text_fields]
+        return repr(values).encode()
+
+    if recipe.vector is not None:
+        from es_rerank.enrich.steps import vector
+
+        own = encoder(recipe.vector.model)
+        options = {"fields": list(text_fields), "model": own.name}
+        steps.append(
+            Step(
+                vector.VectorEnricher(own, text_fields),
+                hash_recipe("vector", vector.EDITION, options),
+                reads,
+                own.name,
+            )
+        )
+    if recipe.summary is not None:
+        from es_rerank.enrich.steps import summary
+
+        first = recipe.vector.model if recipe.vector else None
+        own = encoder(recipe.summary.model or first)
+        same = recipe.vector is None or own.name == steps[0].model
+        options = {"fields": list(text_fields), "model": own.name}
+        steps.append(
+            Step(
+                summary.SummaryEnricher(own, text_fields, use_vector=same),
+                hash_recipe("summary", summary.EDITION, options),
+                reads,
+                own.name,
+            )
+        )
+    for name, given in recipe.plugins.items():
+        before = [step.recipe for step in steps]  # a plugin may build on what they found
+        enricher = load_enricher(name, given)
+        edition = int(getattr(enricher, "edition", 1))
+        told = {"options": dict(given), "after": before}
+        steps.append(Step(enricher, hash_recipe(name, edition, told), lambda found: found.raw))
+    return steps
