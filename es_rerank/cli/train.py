@@ -12,6 +12,7 @@ import click
 
 from es_rerank.cli.output import json_option
 from es_rerank.cli.train_judgments import judgments
+from es_rerank.cli.train_suggest import suggest
 from es_rerank.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def command() -> None:
 
 
 command.add_command(judgments)
+command.add_command(suggest)
 
 
 @command.command()
@@ -57,6 +59,14 @@ command.add_command(judgments)
     help="Folder of checkpoints and logs; a run that was stopped goes on from there.",
 )
 @click.option("--seed", type=int, help="Instead of the recipe's.")
+@click.option(
+    "--judgments",
+    "judgment_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Judgments to learn from beside the weak labels, by product id; may be given again.",
+)
+@click.option("--alone", is_flag=True, help="Learn from the judgments alone, without weak labels.")
 @json_option
 @click.pass_obj
 def reranker(
@@ -66,8 +76,10 @@ def reranker(
     out: Path,
     run: Path,
     seed: int | None,
+    judgment_files: tuple[str, ...],
+    alone: bool,
 ) -> None:
-    """Train a reranker on weak labels from a bare catalogue: no judgments, no clicks.
+    """Train a reranker on weak labels from a bare catalogue, and on judgments where there are any.
 
     Example: es-rerank train reranker --data my-catalogue --out my-model
 
@@ -83,6 +95,11 @@ def reranker(
     if seed is not None:
         schedule = recipe.schedule.model_copy(update={"seed": seed})
         recipe = recipe.model_copy(update={"schedule": schedule})
+    if judgment_files or alone:
+        changes = {"files": judgment_files or recipe.judged.files, "alone": alone}
+        recipe = recipe.model_copy(update={"judged": recipe.judged.model_copy(update=changes)})
+    if recipe.judged.alone and not recipe.judged.files:
+        raise ConfigError("--alone needs judgments: name a file with --judgments")
 
     tell(train_reranker(recipe, run, out, sayer(obj)), obj)
 

@@ -42,14 +42,16 @@ LTR_LINE = re.compile(r"(\S+)\s+qid:(\S+)\s.*?#\s*(\S+)(?:\s+(.*\S))?\s*$")
 class Judgments:
     """ratings: query id -> document id -> rating. queries: query id -> text, where it is known.
 
-    subtopics: query id -> document id -> the intents it serves, where those are judged. notes: what
-    was odd, in sentences.
+    subtopics: query id -> document id -> the intents it serves, where those are judged. weights:
+    query id -> document id -> how sure its rating is, 0 to 1, where that is told. notes: what was
+    odd, in sentences.
     """
 
     ratings: Mapping[str, Mapping[str, float]]
     queries: Mapping[str, str] = field(default_factory=dict)
     subtopics: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Table:
@@ -60,6 +62,7 @@ class Table:
         self.ratings: dict[str, dict[str, float]] = {}
         self.queries: dict[str, str] = {}
         self.subtopics: dict[str, dict[str, list[str]]] = {}
+        self.weights: dict[str, dict[str, float]] = {}
         self._repeated: list[str] = []
         self._negative: list[str] = []
         self._blank: list[str] = []
@@ -105,7 +108,7 @@ class Table:
                 f"{len(empty)} of {len(self.ratings)} queries have no rating above 0, and count in "
                 f"no measure of relevance ({_examples(list(map(repr, empty)))})."
             )
-        return Judgments(self.ratings, self.queries, self.subtopics, tuple(notes))
+        return Judgments(self.ratings, self.queries, self.subtopics, tuple(notes), self.weights)
 
     def number(self, said: Any, place: str) -> float:
         """A rating as a number. Raises DataError."""
@@ -200,6 +203,7 @@ def read_csv(text: str, source: str) -> Judgments:
     query_column = column(QUERY_COLUMNS, "query")
     document_column = column(DOCUMENT_COLUMNS, "document")
     rating_column = column(RATING_COLUMNS, "rating")
+    weight_column = names.get("weight")
     table = Table(source)
     try:
         for row in reader:
@@ -211,6 +215,9 @@ def read_csv(text: str, source: str) -> Judgments:
                 raise DataError(f"{place} of {source} names no query.")
             if document and rating and rating.strip():
                 table.add(query, document, rating, place, text=query)
+                if weight_column is not None and (weight := row[weight_column]):
+                    sure = table.weights.setdefault(query, {})
+                    sure[document] = table.number(weight, place)
             else:
                 table.queries.setdefault(query, query)
                 table.leave(place)

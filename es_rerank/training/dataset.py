@@ -15,8 +15,9 @@ from es_rerank.models.embedder import Embedder
 from es_rerank.training.catalogue import Product, load_catalogue
 from es_rerank.training.grading import Judge
 from es_rerank.training.groups import Finder, Group
+from es_rerank.training.judged import Ratings, check_judged, leave_out, load_ratings, make_judged
 from es_rerank.training.negatives import WordIndex, index_vectors
-from es_rerank.training.recipe import Labels
+from es_rerank.training.recipe import Judged, Labels
 from es_rerank.training.wishes import Shelf, Wish, make_wishes, split_wishes
 
 PART = 2000
@@ -35,29 +36,45 @@ class Dataset:
 
 
 def build(
-    catalogues: Sequence[str], labels: Labels, seed: int, embedder: Embedder, cache: Path, say: Say
+    catalogues: Sequence[str],
+    labels: Labels,
+    seed: int,
+    embedder: Embedder,
+    cache: Path,
+    say: Say,
+    judged: Judged | None = None,
 ) -> Dataset:
-    """Make the groups. seed: their order. Vectors of the products are kept in `cache`.
+    """Make the groups. seed: their order. Vectors of the products are kept in `cache`. judged:
+    judgments of one's own beside the weak labels, or instead of them.
 
     Raises DataError.
     """
+    judged = judged or Judged()
+    own = load_ratings(judged, labels.seed) if judged.files else Ratings({}, {})
+    chance = random.Random(labels.seed)
     texts: list[str] = []
     brands: list[str] = []
     train: list[Group] = []
     held: list[Group] = []
+    learnt = tested = 0
     for name in catalogues:
         products = load_catalogue(None if name == "sample" else Path(name))
         vectors = embed_products(products, embedder, cache, say)
-        shelf = Shelf(products)
-        wishes = make_wishes(shelf, labels.wishes, labels.seed)
-        apart = split_wishes(wishes, labels.held_out, labels.seed)
-        say(f"{name}: {len(products)} products, {len(apart[0])} + {len(apart[1])} weak queries")
-        finder = Finder(shelf, Judge(shelf), WordIndex(products), index_vectors(vectors))
-        train += shift(make_groups(finder, apart[0], embedder, labels), len(texts))
-        few = balance(apart[1], labels.validation // len(catalogues) + 1)
-        held += shift(make_windows(finder, few, embedder, labels), len(texts))
+        for_train = make_judged(own.train, products, vectors, embedder, labels.group, chance)
+        for_held = make_judged(own.held, products, vectors, embedder, labels.group, None)
+        learnt, tested = learnt + len(for_train), tested + len(for_held)
+        if not judged.alone:
+            share = labels.validation // len(catalogues) + 1
+            weak = make_weak(name, products, vectors, embedder, labels, share, say)
+            for_train, for_held = for_train * judged.repeat + weak[0], for_held + weak[1]
+        train += shift(for_train, len(texts))
+        held += shift(for_held, len(texts))
         texts += [product.text for product in products]
         brands += [product.brand or f"?{i}" for i, product in enumerate(products)]
+    if judged.files:
+        check_judged(judged, learnt, tested)
+        say(f"{learnt} + {tested} groups of judgments")
+        train = leave_out(train, own.held)
     if not train or not held:
         raise DataError(
             "the catalogue gives no weak labels: products need a title and a type or category"
@@ -65,6 +82,27 @@ def build(
     random.Random(seed).shuffle(train)
     numbers = {brand: i for i, brand in enumerate(dict.fromkeys(brands))}
     return Dataset(texts, np.array([numbers[b] for b in brands]), train, held)
+
+
+def make_weak(
+    name: str,
+    products: Sequence[Product],
+    vectors: NDArray[np.float32],
+    embedder: Embedder,
+    labels: Labels,
+    most: int,
+    say: Say,
+) -> tuple[list[Group], list[Group]]:
+    """A catalogue's weak groups, and at most so many windows of topics held out."""
+    shelf = Shelf(products)
+    wishes = make_wishes(shelf, labels.wishes, labels.seed)
+    apart = split_wishes(wishes, labels.held_out, labels.seed)
+    say(f"{name}: {len(products)} products, {len(apart[0])} + {len(apart[1])} weak queries")
+    finder = Finder(shelf, Judge(shelf), WordIndex(products), index_vectors(vectors))
+    few = balance(apart[1], most)
+    return make_groups(finder, apart[0], embedder, labels), make_windows(
+        finder, few, embedder, labels
+    )
 
 
 def embed_products(

@@ -67,6 +67,10 @@ def write_folder(
             "recipe": {
                 **recipe.model_dump(mode="json"),
                 "catalogues": name_catalogues(recipe.catalogues),
+                "judged": {
+                    **recipe.judged.model_dump(mode="json"),
+                    "files": name_catalogues(recipe.judged.files),
+                },
             },
             "libraries": {name: find_version(name) for name in LIBRARIES},
         },
@@ -101,8 +105,7 @@ Reads a shopper's query and a product's text together and says how well they sui
 {manifest.cosine_share:.0%} is the plain vectors' cosine, both scaled to 0..1 over a window.
 
 - Backbone: {manifest.backbone}, unchanged; this folder holds what is added to it.
-- Training: {recipe["adapter"]["method"]}, {tell_seeds(manifest)}, on weak labels made from
-  catalogues. No human judgment was used, neither to train nor to choose.
+- Training: {recipe["adapter"]["method"]}, {tell_seeds(manifest)}, {tell_labels(recipe["judged"])}
 - Language: English. Where a query's words are unknown to it, the engine's order stays.
 - Not for: judging people, or texts other than products. It knows what its catalogues' types,
   brands and attributes say, and repeats what they lack.
@@ -111,6 +114,17 @@ Reads a shopper's query and a product's text together and says how well they sui
 |---|---|
 {figures}
 """
+
+
+def tell_labels(judged: Mapping[str, Any]) -> str:
+    """What it was trained on."""
+    if not judged["files"]:
+        return (
+            "on weak labels made from\n  catalogues. No human judgment was used, neither to train "
+            "nor to choose."
+        )
+    weak = "" if judged["alone"] else " and on weak labels made from\n  catalogues"
+    return f"on judgments ({', '.join(judged['files'])}){weak}. Do not measure it by those."
 
 
 def tell_seeds(manifest: Manifest) -> str:

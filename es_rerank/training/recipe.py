@@ -28,6 +28,22 @@ class Labels(Section):
     )
 
 
+class Judged(Section):
+    """Judgments of one's own, by the catalogues' product ids: people's, or made of clicks."""
+
+    files: tuple[str, ...] = Field(
+        (), description="Files of judgments, as `eval --judgments` takes them."
+    )
+    alone: bool = Field(False, description="Train on them alone, without weak labels.")
+    repeat: int = Field(1, ge=1, le=100, description="How often each of their groups comes.")
+    held_out: float = Field(
+        0.15, gt=0, lt=0.9, description="Share of their queries kept for validation."
+    )
+    least_weight: float = Field(
+        0.5, ge=0, le=1, description="Judgments that weigh less are left out, where a file says so."
+    )
+
+
 class Adapter(Section):
     """What is trained, and how much of it."""
 
@@ -84,6 +100,7 @@ class Recipe(Section):
         ("sample",), description="`sample`, and folders of catalogues."
     )
     labels: Labels = Field(default_factory=Labels)
+    judged: Judged = Field(default_factory=Judged)
     adapter: Adapter = Field(default_factory=Adapter)
     objective: Objective = Field(default_factory=Objective)
     schedule: Schedule = Field(default_factory=Schedule)

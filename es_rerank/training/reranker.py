@@ -48,7 +48,8 @@ def train_reranker(recipe: Recipe, run: Path, out: Path, say: Say) -> Result:
     run: the folder of checkpoints and logs; a changed recipe starts anew. Raises EsRerankError.
     """
     run.mkdir(parents=True, exist_ok=True)
-    told = recipe.model_dump_json(indent=1)
+    # What is not used must not part a run from those that were begun without it.
+    told = recipe.model_dump_json(indent=1, exclude=None if recipe.judged.files else {"judged"})
     if not (run / RECIPE).is_file() or (run / RECIPE).read_text() != told:
         for stale in run.glob("*.pt"):
             stale.unlink()
@@ -56,7 +57,13 @@ def train_reranker(recipe: Recipe, run: Path, out: Path, say: Say) -> Result:
     torch.set_num_threads(recipe.schedule.threads)
     embedder = load_embedder(recipe.adapter.backbone, "cpu")
     data = build(
-        recipe.catalogues, recipe.labels, recipe.schedule.seed, embedder, run.parent / "cache", say
+        recipe.catalogues,
+        recipe.labels,
+        recipe.schedule.seed,
+        embedder,
+        run.parent / "cache",
+        say,
+        recipe.judged,
     )
     say(f"{len(data.train)} groups to train on, {len(data.held)} windows of topics held out")
     finished = train(recipe, data, run, say)

@@ -1,0 +1,177 @@
+"""What judged suggestions teach, beside as many random pairs, on the sample shop.
+
+    python -m benchmarks.quality.suggest [--json]
+
+The queries are parted at random. From the candidates of one part, pairs are suggested or drawn and
+judged by the generator's ground truth; a small model of a dozen features learns from them; it is
+measured on the other part's queries. No human rating is involved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from benchmarks.form import Row, Spread, compare_row, parser, publish, run, say
+from benchmarks.quality.judging import DIFFERENCE, embed
+from es_rerank.demo import sample
+from es_rerank.evaluation.compare import bootstrap_interval
+from es_rerank.evaluation.measures import ndcg
+from es_rerank.ranking.blend import scale
+from es_rerank.ranking.lexical import read_words
+from es_rerank.training.catalogue import Product, load_catalogue
+from es_rerank.training.negatives import WordIndex
+from es_rerank.training.suggest.choice import Pool, choose_pairs
+from es_rerank.training.suggest.pool import Catalogue
+
+BUDGETS = (20, 40, 80, 160, 320)
+SPLITS = 24
+TAUGHT = 0.65
+DEPTH = 50
+BEST = 3
+PRIOR = np.array([-5.0, 4.0, 4.0])
+"""Of the constant, of words and of vectors: half and half, as is served before anybody is asked."""
+STRENGTH = np.array([0.05, 0.05, 0.05])
+OTHERS = 0.3
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query with its candidates, their features (n, f), and every product's true grade."""
+
+    pool: Pool
+    features: Array
+    grades: Mapping[str, int]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = parser(__doc__ or "")
+    options.add_argument("--vectors", type=Path, help="keep the products' vectors here (.npy)")
+    options.add_argument("--splits", type=int, default=SPLITS, help="of the queries (%(default)s)")
+    chosen = options.parse_args(arguments)
+    asked = read_queries(load_catalogue(None), chosen.vectors)
+    say(f"Teaching {len(BUDGETS)} x {chosen.splits} x 2 models ...")
+    rows = [compare_budget(asked, budget, chosen.splits) for budget in BUDGETS]
+    publish(rows, chosen, f"Suggested and random pairs, sample shop, {len(asked)} queries")
+
+
+def read_queries(products: Sequence[Product], kept: Path | None = None) -> list[Asked]:
+    """The sample's English queries, with what words and vectors find for them."""
+    if kept is not None and kept.is_file():
+        vectors = np.load(kept)
+    else:
+        say(f"Embedding {len(products)} products ...")
+        vectors = embed([product.text for product in products])
+        if kept is not None:
+            np.save(kept, vectors)
+    catalogue = Catalogue(products, WordIndex(products), vectors)
+    queries = [query for query in sample.load_queries() if query.language == "en"]
+    grades = sample.load_qrels()
+    rows = {product.id: product for product in products}
+    brands = {tuple(read_words(product.brand or "")) for product in products}
+    types = {tuple(read_words(product.type or "")) for product in products}
+    found = []
+    for query, vector in zip(queries, embed([each.text for each in queries]), strict=True):
+        own = catalogue.find(query.text, vector, DEPTH)
+        assert own.vectors is not None
+        cosines = (own.vectors @ vector).astype(np.float64)
+        scores = {"words": own.first_stage, "vectors": cosines}
+        served = (scale(own.first_stage) + scale(cosines)) / 2
+        pool = Pool(query.text, own.ids, own.titles, scores, served, own.vectors)
+        parts = [describe(query.text, rows[key], brands, types) for key in own.ids]
+        base = [np.ones(len(own.ids)), scale(own.first_stage), scale(cosines)]
+        features = np.column_stack([*base, np.array(parts)])
+        found.append(Asked(pool, features, grades[query.id]))
+    return found
+
+
+def describe(
+    query: str, product: Product, brands: set[tuple[str, ...]], types: set[tuple[str, ...]]
+) -> list[float]:
+    """What a small model can see of a pair besides its two scores."""
+    words, title = set(read_words(query)), set(read_words(product.title))
+    text = set(read_words(product.text))
+    told = [
+        len(words & title) / max(len(words), 1),
+        len(words & text) / max(len(words), 1),
+        len(words & title) / max(len(title), 1),
+    ]
+    for value, known in ((product.brand, brands), (product.type, types)):
+        named = {each for each in known if each and set(each) <= words}
+        own = tuple(read_words(value or ""))
+        told += [float(own in named), float(bool(named) and own not in named)]
+    return told
+
+
+def compare_budget(asked: Sequence[Asked], budget: int, splits: int) -> Row:
+    """nDCG@10 on untaught queries after `budget` judged pairs, suggested and random."""
+    ours, theirs = [], []
+    for seed in range(splits):
+        chance = np.random.default_rng(seed)
+        order = chance.permutation(len(asked))
+        cut = round(len(asked) * TAUGHT)
+        taught, tested = [asked[i] for i in order[:cut]], [asked[i] for i in order[cut:]]
+        chosen = choose_pairs([each.pool for each in taught], budget, seed=seed)
+        suggested = [(each.query, each.document) for each in chosen]
+        every = [(each.pool.query, key) for each in taught for key in each.pool.ids]
+        drawn = [every[i] for i in chance.choice(len(every), budget, replace=False)]
+        ours.append(measure(teach(taught, suggested), tested))
+        theirs.append(measure(teach(taught, drawn), tested))
+    low, high = bootstrap_interval(np.subtract(ours, theirs))
+    return compare_row(
+        f"{budget} judged pairs | nDCG@10",
+        ours=float(np.mean(ours)),
+        rival="random pairs",
+        theirs=float(np.mean(theirs)),
+        unit="nDCG@10",
+        better="higher",
+        n=splits,
+        spread=Spread(low, high, DIFFERENCE.replace("over queries", "over splits")),
+    )
+
+
+def teach(taught: Sequence[Asked], pairs: Sequence[tuple[str, str]]) -> Array:
+    """Weights of the features by logistic regression, drawn to what is served already."""
+    by_query = {each.pool.query: each for each in taught}
+    rows, labels = [], []
+    for query, document in pairs:
+        own = by_query[query]
+        rows.append(own.features[list(own.pool.ids).index(document)])
+        labels.append(own.grades.get(document, 0) / BEST)
+    features, wanted = np.array(rows), np.array(labels)
+    others = features.shape[1] - len(PRIOR)
+    before = np.concatenate([PRIOR, np.zeros(others)])
+    strength = np.concatenate([STRENGTH, np.full(others, OTHERS)])
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        logits, off = features @ weights, weights - before
+        likely = 1 / (1 + np.exp(-logits))
+        value = np.logaddexp(0, logits) - wanted * logits
+        slope = features.T @ (likely - wanted) + strength * off
+        return float(value.sum() + (strength * off**2).sum() / 2), slope
+
+    found: Any = minimize(loss, before, jac=True, method="L-BFGS-B")
+    weights: Array = found.x
+    return weights
+
+
+def measure(weights: Array, tested: Sequence[Asked]) -> float:
+    """Mean nDCG@10."""
+    values = []
+    for each in tested:
+        order = np.argsort(-(each.features @ weights), kind="stable")
+        values.append(ndcg([each.pool.ids[i] for i in order], each.grades))
+    return float(np.mean(values))
+
+
+if __name__ == "__main__":
+    run(main)
