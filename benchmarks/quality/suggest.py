@@ -9,7 +9,7 @@ measured on the other part's queries. No human rating is involved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,10 @@ def read_queries(products: Sequence[Product], kept: Path | None = None) -> list[
 
 
 def describe(
-    query: str, product: Product, brands: set[tuple[str, ...]], types: set[tuple[str, ...]]
+    query: str,
+    product: Product,
+    brands: Collection[tuple[str, ...]],
+    types: Collection[tuple[str, ...]],
 ) -> list[float]:
     """What a small model can see of a pair besides its two scores."""
     words, title = set(read_words(query)), set(read_words(product.title))
