@@ -44,7 +44,7 @@ def command(
     reads the configuration anew.
     """
     from es_rerank.proxy.process.life import leave
-    from es_rerank.proxy.server import serve
+    from es_rerank.proxy.process.serving import serve
     from es_rerank.telemetry import configure_logging, get_logger
 
     flags = {

@@ -1,4 +1,4 @@
-"""Serving the proxy: in the foreground, or on a thread of this process."""
+"""What listens and serves an application, and the proxy on a thread of this process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import gc
 import resource
-import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
 from es_rerank.config import Settings
@@ -138,31 +137,6 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def serve(
-    settings: Settings,
-    on_listening: Callable[[str], None] = lambda _: None,
-    reread: Callable[[], Settings] | None = None,
-    log_level: str | None = None,
-) -> None:
-    """Serve until a signal ends it; requests under way are finished.
-
-    `on_listening` is told the address once it is taken. reread: reads the settings anew, as SIGHUP
-    asks for. log_level: that of a flag, which goes before the settings'. Raises ConfigError.
-    """
-    from es_rerank.proxy.process.foreground import serve_here
-    from es_rerank.proxy.process.supervisor import supervise
-
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would end a proxy that is not up yet
-    make_listener_context(settings.proxy)  # what is wrong with a certificate is told here and now
-    app = ProxyApp(settings) if settings.proxy.workers == 1 else None
-    bound = listen_all(settings)
-    on_listening(address_of(bound[0], settings))
-    if app is None:
-        supervise(settings, bound, reread, log_level)
-    else:
-        run_until_done(serve_here(app, bound, reread, log_level))
 
 
 @contextlib.contextmanager

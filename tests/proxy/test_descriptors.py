@@ -19,7 +19,7 @@ PROGRAM = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({LIMIT}, {LIMIT}))
 from es_rerank.config import load_settings
-from es_rerank.proxy.server import serve
+from es_rerank.proxy.process.serving import serve
 serve(load_settings(None, {{
     "upstream": {{"url": "http://127.0.0.1:9"}},
     "proxy": {{"port": 0, "connections": 10_000, "idle_timeout_s": 60}},
