@@ -197,6 +197,13 @@ BUILD_INFO = Gauge(
 BUILD_INFO.labels(__version__).set(1)
 
 
+def count_lookups(cache: str, hits: int, misses: int) -> None:
+    """Count texts that were looked up in a cache."""
+    for result, n in (("hit", hits), ("miss", misses)):
+        if n:
+            CACHE_LOOKUPS.labels(cache, result).inc(n)
+
+
 def write_metrics() -> bytes:
     """The metrics in Prometheus' text form, those of all workers added up.
 

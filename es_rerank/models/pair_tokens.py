@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from es_rerank import telemetry
 from es_rerank.models.runtime import hash_text
 from es_rerank.models.tokenizer import Tokenizer
 
@@ -112,8 +113,10 @@ class TokenCache:
         keys = [hash_text(text) for text in texts]
         with self._lock:
             known = {key: self._kept[key] for key in keys if key in self._kept}
-            self.hits += sum(key in known for key in keys)
-            self.misses += sum(key not in known for key in keys)
+            hits = sum(key in known for key in keys)
+            self.hits += hits
+            self.misses += len(keys) - hits
+        telemetry.count_lookups("token", hits, len(keys) - hits)
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if fresh:
             found = tokenizer.encode_plain(list(fresh.values()))
@@ -128,6 +131,7 @@ class TokenCache:
                 self._kept.move_to_end(key)
             while self.bytes > self._max_bytes:
                 self.bytes -= size(self._kept.popitem(last=False)[1])
+            telemetry.CACHE_BYTES.labels("token").set(self.bytes)
         return [known[key] for key in keys]
 
 

@@ -12,12 +12,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from es_rerank import telemetry
 from es_rerank.models.runtime import hash_text
 from es_rerank.ranking.candidate import Candidates
 
 Scores = NDArray[np.float64]
 MAX_SHARES = 2000
 """Texts whose share of unknown words is kept: finding out may take another process."""
+KEY_BYTES = 300
+"""What a kept vector takes beside its numbers, about."""
 ENOUGH_TO_TIME = 8
 """Texts in one call from which its speed says something."""
 
@@ -163,6 +166,8 @@ class VectorCache:
         keys = [hash_text(text) for text in texts]
         with self._lock:
             known = {key: self._rows[key] for key in keys if key in self._rows}
+        hits = sum(key in known for key in keys)
+        telemetry.count_lookups("vector", hits, len(keys) - hits)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             began = time.perf_counter()
@@ -176,6 +181,8 @@ class VectorCache:
                 self._rows.move_to_end(key)
             while len(self._rows) > self._max_rows:
                 self._rows.popitem(last=False)
+            row_bytes = 4 * self.encoder.dimensions + KEY_BYTES
+            telemetry.CACHE_BYTES.labels("vector").set(len(self._rows) * row_bytes)
         if not keys:
             return np.zeros((0, self.encoder.dimensions), np.float32)
         return np.stack([known[key] for key in keys])

@@ -33,7 +33,7 @@ def test_every_metric_it_names_exists_with_its_labels() -> None:
         for name, selector in re.findall(r"(es_rerank_\w+)(?:\{([^}]*)\})?", expression):
             assert name in known, name
             assert set(re.findall(r"(\w+)=~?\"", selector)) <= known[name]
-        (name,) = re.findall(r"es_rerank_\w+", expression)
+        (name,) = set(re.findall(r"es_rerank_\w+", expression))
         for grouped in re.findall(r"by \(([^)]*)\)", expression):
             assert set(grouped.split(", ")) <= known[name], expression
 
@@ -43,7 +43,7 @@ def test_what_operators_look_for_is_there() -> None:
     for name in (
         *("requests_total", "fallbacks_total", "skips_total", "request_duration_seconds_bucket"),
         *("stage_duration_seconds_bucket", "score_queue_depth", "inflight_requests"),
-        *("candidates_bucket", "model_ready", "upstream_reachable"),
+        *("candidates_bucket", "model_ready", "upstream_reachable", "cache_lookups_total"),
     ):
         assert f"es_rerank_{name}" in asked
 

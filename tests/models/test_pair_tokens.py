@@ -19,6 +19,7 @@ from es_rerank.models.pair_tokens import (
 )
 from es_rerank.models.runtime import BUNDLED
 from es_rerank.models.tokenizer import Tokenizer, load_tokenizer
+from es_rerank.telemetry import METRICS
 
 WORDS = ["red", "shoe", "garden", "gnome", "跑步鞋", "naïve", "crème", "size", "44", "трава", "�"]
 
@@ -98,8 +99,20 @@ def test_passages_follow_without_gaps(tokens: int, room: int, passages: int) -> 
         assert begins[-1] + room == min(tokens, passages * room)
 
 
+def looked_up(cache: str) -> tuple[float, float]:
+    """Hits and misses as the metrics have them."""
+    hits, misses = (
+        METRICS.get_sample_value(
+            "es_rerank_cache_lookups_total", {"cache": cache, "result": result}
+        )
+        for result in ("hit", "miss")
+    )
+    return hits or 0.0, misses or 0.0
+
+
 def test_the_cache_counts_and_keeps_to_its_bytes(tokenizer: Tokenizer) -> None:
     cache = TokenCache(max_bytes=3 * (OVERHEAD_BYTES + 8))
+    before = looked_up("token")
     assert (
         cache.tokenise(tokenizer, ["red shoe", "blue hat", "red shoe"], 9)[0].tolist()
         == (tokenizer.encode_plain(["red shoe"])[0])
@@ -112,6 +125,8 @@ def test_the_cache_counts_and_keeps_to_its_bytes(tokenizer: Tokenizer) -> None:
     assert len(cache) == 3
     cache.tokenise(tokenizer, ["blue hat"], 9)  # was used least lately
     assert (cache.hits, cache.misses) == (1, 6)
+    assert looked_up("token") == (before[0] + 1, before[1] + 6)
+    assert METRICS.get_sample_value("es_rerank_cache_bytes", {"cache": "token"}) == cache.bytes
     assert (
         cache.tokenise(tokenizer, ["red shoe and more"], 2)[0].tolist()
         == (tokenizer.encode_plain(["red shoe"])[0])

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from es_rerank.ranking.candidate import Candidates
 from es_rerank.ranking.score import (
+    KEY_BYTES,
     BiEncoderScorer,
     PairScorer,
     TooSlowError,
     VectorCache,
     fill_vectors,
 )
+from es_rerank.telemetry import METRICS
 from tests.ranking.bag_of_words import BagOfWords, WordOverlap
 
 WORDS = st.lists(st.sampled_from(["red shoe", "blue shoe", "hat", "", "a b c"]), max_size=12)
@@ -188,3 +190,17 @@ def test_vectors_that_would_take_too_long_are_not_begun() -> None:
     filled = fill_vectors(window, cache, 60)
     assert filled.has_vector is not None
     assert filled.has_vector.all()
+
+
+def test_vectors_that_are_kept_are_counted() -> None:
+    def counted(result: str) -> float:
+        labels = {"cache": "vector", "result": result}
+        return METRICS.get_sample_value("es_rerank_cache_lookups_total", labels) or 0.0
+
+    cache = VectorCache(BagOfWords())
+    hits, misses = counted("hit"), counted("miss")
+    cache.encode(["a", "b"])
+    cache.encode(["b", "c", "d"])
+    assert (counted("hit") - hits, counted("miss") - misses) == (1, 4)
+    taken = METRICS.get_sample_value("es_rerank_cache_bytes", {"cache": "vector"})
+    assert taken == 4 * (4 * cache.encoder.dimensions + KEY_BYTES)

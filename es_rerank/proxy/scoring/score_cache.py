@@ -80,7 +80,7 @@ class ScoreCache:
                 get = entry[1].get
                 scores[:] = [get(key, np.nan) for key in keys]
         missing = np.flatnonzero(np.isnan(scores)).tolist()
-        count("score", len(keys) - len(missing), len(missing))
+        telemetry.count_lookups("score", len(keys) - len(missing), len(missing))
         if missing and self._shared is not None:
             found = self._shared.find(name, [keys[i] for i in missing])
             known = [
@@ -133,11 +133,3 @@ class ScoreCache:
     def _drop(self, name: bytes) -> None:
         _, kept = self._queries.pop(name)
         self._bytes -= QUERY_BYTES + SCORE_BYTES * len(kept)
-
-
-def count(cache: str, hits: int, misses: int) -> None:
-    """Note look-ups in the metrics."""
-    if hits:
-        telemetry.CACHE_LOOKUPS.labels(cache, "hit").inc(hits)
-    if misses:
-        telemetry.CACHE_LOOKUPS.labels(cache, "miss").inc(misses)

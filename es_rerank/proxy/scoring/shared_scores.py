@@ -79,8 +79,7 @@ class SharedScores:
             for raw in found
         ]
         hits = sum(score is not None for score in scores)
-        telemetry.CACHE_LOOKUPS.labels("redis", "hit").inc(hits)
-        telemetry.CACHE_LOOKUPS.labels("redis", "miss").inc(len(scores) - hits)
+        telemetry.count_lookups("redis", hits, len(scores) - hits)
         return [
             score if score is not None and abs(score) < float("inf") else None for score in scores
         ]

@@ -24,7 +24,6 @@ from es_rerank.proxy.search.plan import Plan
 from es_rerank.proxy.search.ranker import Ranker
 from es_rerank.proxy.search.splice import AnswerError, read_answer
 from es_rerank.proxy.upstream import Answer, AnswerTooLargeError, Upstream, UpstreamError
-from es_rerank.ranking.pipeline import UNKNOWN_LIMIT
 
 log = telemetry.get_logger()
 UNUSABLE = (AnswerError, AnswerTooLargeError, UpstreamError)
@@ -136,7 +135,7 @@ class Expander:
         """Embed the words and look for their neighbours. Raises NotExpandedError."""
         assert plan.query is not None, "looked for only where there are words"
         try:
-            rows = await self._ranker.embed([plan.query], UNKNOWN_LIMIT)
+            rows = await self._ranker.embed([plan.query], plan.options.ranking.unknown_limit)
             if rows is None:
                 raise NotExpandedError("knn-language")
             search = neighbour_search(
