@@ -62,7 +62,7 @@ def test_a_worker_that_dies_is_started_again(proxy: Proxy) -> None:
     status, mark, _ = proxy.find()
     assert (status, mark) in {(200, "applied"), (200, "fallback; reason=model-not-ready")}
     proxy.wait_until_applied()
-    assert proxy.metric(APPLIED) > counted
+    proxy.wait_for(lambda: proxy.metric(APPLIED) > counted, "the search is not counted")
     assert proxy.metric('es_rerank_restarts_total{part="worker"}') == 2
     assert {line["ended"] for line in proxy.logged("a process died")} == {"SIGKILL"}
 
@@ -79,11 +79,13 @@ def test_a_folder_for_metrics_is_used_where_it_is_named(tmp_path: Path, url: str
     place = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
     with running(tmp_path, tables(url), "--workers", "2", environment=place) as proxy:
         proxy.wait_until_applied()
-        assert proxy.metric(APPLIED) >= 1
+        proxy.wait_for(lambda: proxy.metric(APPLIED) >= 1, "the search is not counted")
         assert len(list((tmp_path / "metrics").glob("counter_*worker-?.db"))) == 2
     with running(tmp_path, tables(url), environment=place) as proxy:
         proxy.wait_until_applied()
-        assert proxy.metric(APPLIED) >= 2  # one process alone keeps its metrics there as well
+        proxy.wait_for(
+            lambda: proxy.metric(APPLIED) >= 2, "the search is not counted"
+        )  # one process alone keeps its metrics there as well
 
 
 def test_plugins_are_each_workers_own(tmp_path: Path, url: str) -> None:
