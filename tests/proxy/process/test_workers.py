@@ -35,6 +35,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, url: str) -> Iterator[Proxy]
     with running(folder, tables(url), "--workers", "2") as proxy:
         proxy.wait_until_applied()  # by one of them
         proxy.wait_for(lambda: proxy.metric(CLOSED) == 2, "two workers are up")
+        proxy.wait_for(lambda: len(proxy.logged("model ready")) >= 2, "both have the model")
         yield proxy
 
 
@@ -83,9 +84,8 @@ def test_a_folder_for_metrics_is_used_where_it_is_named(tmp_path: Path, url: str
         assert len(list((tmp_path / "metrics").glob("counter_*worker-?.db"))) == 2
     with running(tmp_path, tables(url), environment=place) as proxy:
         proxy.wait_until_applied()
-        proxy.wait_for(
-            lambda: proxy.metric(APPLIED) >= 2, "the search is not counted"
-        )  # one process alone keeps its metrics there as well
+        # One process alone keeps its metrics there as well.
+        proxy.wait_for(lambda: proxy.metric(APPLIED) >= 2, "the search is not counted")
 
 
 def test_plugins_are_each_workers_own(tmp_path: Path, url: str) -> None:
