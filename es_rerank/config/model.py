@@ -10,15 +10,20 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from es_rerank.config.section import Section, join_addresses, split_addresses
 
 
+OWN = "default"
+"""The model's name where none is given."""
+
+
 class ModelSettings(Section):
     kind: Literal["bi-encoder", "cross-encoder", "remote", "lexical", "plugin"] = Field(
-        "bi-encoder",
+        "cross-encoder",
         description="What scores: vectors, a cross-encoder, a /rerank server, words in common "
         "without a model, or the plugin that model.name names.",
     )
     name: str = Field(
-        "all-MiniLM-L6-v2",
-        description="Hub id or folder of the model; `default` is the package's own cross-encoder.",
+        OWN,
+        description="Hub id or folder of the model; `default` is the package's own cross-encoder, "
+        "for a bi-encoder model.embedder, and for a server whatever it has.",
     )
     url: str | None = Field(
         None,

@@ -126,8 +126,8 @@ class RerankSettings(Section):
         description="A model that is over a search's time by so many seconds is taken for stuck "
         "and started anew.",
     )
-    relevance_weight: float = Field(0.5, ge=0, description="Weight of the model's score.")
-    first_stage_weight: float = Field(0.5, ge=0, description="Weight of the engine's score.")
+    relevance_weight: float = Field(0.65, ge=0, description="Weight of the model's score.")
+    first_stage_weight: float = Field(0.35, ge=0, description="Weight of the engine's score.")
     text_fields: tuple[str, ...] = Field(
         (), description="Fields the model reads; found from the mapping when empty."
     )

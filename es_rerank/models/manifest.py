@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from es_rerank.config.model import OWN
 from es_rerank.errors import ModelError
 
 FORMAT = 1
@@ -61,10 +62,10 @@ def has_manifest(folder: Path) -> bool:
 
 def find_folder(name: str) -> Path | None:
     """The folder of one of our rerankers: `default`, or a path; None when it is another model."""
-    folder = DEFAULT if name == "default" else Path(name).expanduser()
+    folder = DEFAULT if name == OWN else Path(name).expanduser()
     if has_manifest(folder):
         return folder
-    if name == "default":
+    if name == OWN:
         raise ModelError(
             "the default reranker is not in this installation: install es-rerank anew, train one "
             "with `make model`, or set [model] kind = 'bi-encoder'"

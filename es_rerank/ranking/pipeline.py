@@ -121,7 +121,8 @@ class Judged:
 
     late: (n,) bool, which texts the model had no time for; None where it read all. cosine: (n,)
     the vectors' cosines with the query, for a model that counts on them. reader: the scorer that
-    was asked, where it reads texts.
+    was asked, where it reads texts. unread: how many texts there were where it had time for none,
+    and the cosine alone is the relevance.
     """
 
     window: Window
@@ -134,6 +135,7 @@ class Judged:
     unembedded: Sequence[str] = ()
     cosine: NDArray[np.float64] | None = None
     reader: PairScorer | None = None
+    unread: int = 0
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -285,7 +287,7 @@ def arrange(judged: Judged) -> Ranking:
     if options.unasked and "language" in notes:
         options = replace(options, diversity=0.0)
     reader, cosine = judged.reader, judged.cosine
-    if relevance is not None and reader is not None:
+    if relevance is not None and reader is not None and not judged.unread:
         if cosine is not None:
             relevance = mix(relevance, cosine, reader.cosine_share)
         if options.diversity > 0:
@@ -303,7 +305,8 @@ def arrange(judged: Judged) -> Ranking:
     late = np.zeros(n, np.bool_) if judged.late is None else judged.late
     read = np.flatnonzero(~late)
     course = order_window(query, candidates.take(read), blended[read], options, notes)
-    order, scored = course.order, None
+    order = course.order
+    scored = (0, judged.unread) if judged.unread else None
     if late.any():
         unread = np.flatnonzero(late)
         if cosine is not None:

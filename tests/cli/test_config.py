@@ -48,11 +48,11 @@ def test_each_value_names_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown["indices.p-*.text_fields"] == {"value": ["größe"], "origin": "es-rerank.toml"}
     assert shown["rerank.timeout_ms"] == {"value": 50, "origin": "environment"}
     assert shown["upstream.url"] == {"value": "http://cluster:9200", "origin": "environment"}
-    assert shown["model.kind"] == {"value": "bi-encoder", "origin": "default"}
+    assert shown["model.kind"] == {"value": "cross-encoder", "origin": "default"}
     lines = show("config", "show", "--origin").stdout.splitlines()
     assert "proxy.port = 1  # es-rerank.toml" in lines
     assert 'indices.p-*.text_fields = ["größe"]  # es-rerank.toml' in lines
-    assert 'model.kind = "bi-encoder"  # default' in lines
+    assert 'model.kind = "cross-encoder"  # default' in lines
 
 
 def test_the_named_file_is_read(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from es_rerank.config import ModelSettings, RerankSettings, ScoreCacheSettings
+from es_rerank.config.model import OWN
 from es_rerank.plugins import load_plugin
 from es_rerank.proxy.scoring.identity import identify
 from es_rerank.proxy.scoring.pairs import Pairs, warm
@@ -63,7 +64,8 @@ def load(settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]) -> L
 
         torch.set_num_threads(settings.threads)
     if settings.kind == "bi-encoder":
-        vectors = VectorCache(load_embedder(settings.name, settings.device))
+        name = settings.embedder if settings.name == OWN else settings.name
+        vectors = VectorCache(load_embedder(name, settings.device))
         scorer: Scorer = BiEncoderScorer(vectors)
     else:
         scorer = load_pairs(settings)
@@ -79,7 +81,7 @@ def reach(settings: ModelSettings) -> PairModel:
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     reranker = RemoteReranker(
         settings.urls,
-        settings.name if settings.name != ModelSettings().name else "",
+        settings.name if settings.name != OWN else "",
         key,
         api=None if settings.api == "auto" else settings.api,
         batch_size=settings.batch_size,

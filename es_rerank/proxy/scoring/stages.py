@@ -96,14 +96,23 @@ def promise(opened: Opened, vectors: VectorCache | None) -> list[int]:
 
 
 def close(opened: Opened, pairs: Pairs) -> Ranking | Exception:
-    """Rank a window by what was scored of it."""
+    """Rank a window by what was scored of it.
+
+    Where a long queue left the model no time for any text, a window is ranked by its vectors'
+    cosines if the model counts on those.
+    """
     judged, ask = opened.judged, opened.ask
     scores = ask.scores.copy()
     late = np.isnan(scores)
-    if ask.error is not None:
-        judged.failed = ask.error
-    elif len(scores) and late.all():
-        judged.failed = LateError(begun=ask.begun or pairs.overdue_s() > OVERDUE_S)
+    failed = ask.error
+    if failed is None and len(scores) and late.all():
+        failed = LateError(begun=ask.begun or pairs.overdue_s() > OVERDUE_S)
+    queued = isinstance(failed, LateError) and not failed.begun
+    if queued and judged.cosine is not None:
+        judged.relevance, judged.unread = np.full(len(judged.candidates), np.nan), len(scores)
+        judged.relevance[opened.rows] = judged.cosine[opened.rows]
+    elif failed is not None:
+        judged.failed = failed
     else:
         relevance = np.full(len(judged.candidates), np.nan)
         relevance[opened.rows] = scores

@@ -94,7 +94,7 @@ def test_where_each_setting_comes_from(stand: tuple[str, RawUpstream]) -> None:
         "enabled": (True, "pipeline shop"),
         "rank_window_size": (300, "request"),
         "timeout_ms": (900, "[rerank]"),
-        "weights": ({"relevance": 0.5, "first_stage": 0.5}, "[rerank]"),
+        "weights": ({"relevance": 0.65, "first_stage": 0.35}, "[rerank]"),
         "min_score": (0.1, "request"),
         "diversity": (0.2, "pipeline shop"),
         "diversify": ("dpp", "[rerank.diversify]"),

@@ -54,10 +54,11 @@ def rank(
     timeout_s: float,
     vectors: VectorCache | None = None,
     options: RankingOptions = OPTIONS,
+    cosine_share: float = 0.0,
 ) -> tuple[list[Ranking | Exception], bool]:
     """Returns what came of it, and whether it had to wait for the model."""
     jobs = [Job(QUERY, lambda: candidates, options, timeout_s)]
-    scorer = PairScorer(pairs.model)
+    scorer = PairScorer(pairs.model, cosine_share)
     opened = open_jobs(jobs, scorer, vectors, pairs, time.monotonic(), 0.0)
     asks = [each.ask for each in opened if isinstance(each, Opened)]
     if asks:
@@ -133,6 +134,18 @@ def test_a_window_of_which_nothing_was_read_is_late() -> None:
     assert not late.begun
     assert assess([late], whole=True) is None, "a long queue says nothing about the model"
     assert assess([LateError(begun=True)], whole=True) is False
+    pairs.close()
+
+
+def test_where_nothing_was_read_a_model_that_counts_on_the_cosine_goes_by_it() -> None:
+    pairs, cache = make(Slow()), VectorCache(BagOfWords())
+    options = RankingOptions(Weights(1.0, 0.0), diversity=0.0)
+    texts = [*TEXTS[:2], None, *TEXTS[2:]]
+    (ranking,), _ = rank(pairs, window(texts, True), 1e-6, cache, options, cosine_share=0.5)
+    assert isinstance(ranking, Ranking)
+    assert ranking.scored == (0, 5)
+    assert [texts[i] for i in ranking.order[:3]] == ["red shoe", "blue shoe", None]
+    assert assess([ranking], whole=True) is True
     pairs.close()
 
 

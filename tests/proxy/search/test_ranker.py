@@ -121,7 +121,7 @@ def test_what_cannot_be_embedded_in_time_is_given_up_at_once_and_embedded_later(
         return partial(candidates, [f"{name} {i} " + "long description " * 100 for i in range(24)])
 
     async def job() -> list[object]:
-        ranker = Ranker(ModelSettings(), RerankSettings())
+        ranker = Ranker(ModelSettings(kind="bi-encoder"), RerankSettings())
         await ranker.load()
         try:
             await ranker.rank("shoes", window("first"), OPTIONS, 60)  # teaches it the speed
