@@ -9,7 +9,6 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from es_rerank.config.section import Section, join_addresses, split_addresses
 
-
 OWN = "default"
 """The model's name where none is given."""
 

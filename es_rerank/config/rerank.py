@@ -34,9 +34,10 @@ class DiversifySettings(Section):
         0.5, ge=0, description="Share of attribute agreement in the similarity."
     )
     facet_weight: float = Field(
-        0.5,
+        0.0,
         ge=0,
-        description="Share of the vectors that depend on the query, where the model gives them.",
+        description="Share of the vectors that depend on the query, where the model gives them: "
+        "the package's own does to a proxy of one process, for windows that it has read whole.",
     )
     cap_field: str = Field(
         "brand", description="Attribute that method cap counts; else the index's first."

@@ -290,7 +290,7 @@ def arrange(judged: Judged) -> Ranking:
     if relevance is not None and reader is not None and not judged.unread:
         if cosine is not None:
             relevance = mix(relevance, cosine, reader.cosine_share)
-        if options.diversity > 0:
+        if options.diversity > 0 and options.kernel.facets > 0:
             facets = reader.find_facets(query or "", candidates.texts)
             candidates = replace(candidates, facets=facets)
     signals = {signal.name: signal.score(query, candidates) for signal, _ in options.signals}

@@ -100,7 +100,7 @@ def test_where_each_setting_comes_from(stand: tuple[str, RawUpstream]) -> None:
         "diversify": ("dpp", "[rerank.diversify]"),
         "adaptive": (True, "[rerank.diversify]"),
         "similarity": (
-            {"vector": 0.5, "attributes": 0.5, "facets": 0.5},
+            {"vector": 0.5, "attributes": 0.5, "facets": 0.0},
             "[rerank.diversify]",
         ),
         "crowding": ([], "default"),
