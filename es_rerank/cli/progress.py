@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, Task
+    from rich.text import Text
 
 LINE_EVERY_S = 5.0
 
@@ -35,23 +30,51 @@ class Meter(Protocol):
 @contextmanager
 def show_progress(label: str, total: int, unit: str, *, quiet: bool = False) -> Iterator[Meter]:
     """Show a rate and the time left until the block ends; NO_COLOR is honoured by rich."""
-    console = Console(stderr=True)
     if quiet:
         yield _Silence()
-    elif not console.is_terminal:
+        return
+    # rich is imported only where it is seen: a short command should not wait for it.
+    if not sys.stderr.isatty() and "FORCE_COLOR" not in os.environ:
         yield _Lines(label, total, unit)
-    else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            yield _Bar(progress, label, total)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(label, total, unit)
+        return
+    with open_bar(console, unit) as progress:
+        yield _Bar(progress, label, total)
+
+
+def open_bar(console: Console, unit: str) -> Progress:
+    """A bar with the rate and the time left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = task.completed / task.elapsed if task.elapsed else 0
+            return Text(f"{rate:,.0f} {unit}/s")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
 
 
 class _Silence:
@@ -66,15 +89,6 @@ class _Bar:
 
     def show(self, done: int) -> None:
         self._progress.update(self._task, completed=done)
-
-
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed if task.elapsed else 0:,.0f} {self._unit}/s")
 
 
 @dataclass

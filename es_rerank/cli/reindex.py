@@ -27,7 +27,7 @@ from es_rerank.cli.reindex_report import (
     shown_samples,
 )
 from es_rerank.cluster.client import SearchClient, connect_node, connect_upstream, quote
-from es_rerank.cluster.source import open_source
+from es_rerank.cluster.source import carry_over, open_source
 from es_rerank.config import Settings, load_settings
 from es_rerank.enrich.run.follow import follow_source
 from es_rerank.enrich.run.plan import Plan, make_plan
@@ -260,11 +260,14 @@ def open_any(
         return open_file(Path(name), id_field=id_field, page_size=size)
     if id_field is not None:
         raise click.UsageError("--id-field is for a file: an index's documents keep their _id")
-    origin = client
-    if settings.source.url is not None:
+    if settings.source.url is None:
+        described, origin = open_source(client, name), client
+    else:
         origin = connect_node(settings.source.url, settings.source)
         stack.callback(origin.close)
-    return IndexSource(origin, open_source(origin, name), size, recipe.query, recipe.fields)
+        same = origin.kind == client.kind
+        described = carry_over(open_source(origin, name), same_kind=same)
+    return IndexSource(origin, described, size, recipe.query, recipe.fields)
 
 
 def load_steps(recipe: Recipe, text_fields: Any, settings: Settings) -> list[Step]:

@@ -10,13 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.document import Document, Hits, read_document
 from es_rerank.errors import ClusterError, ConfigError, DataError
 
+PIPELINES = ("index.default_pipeline", "index.final_pipeline")
+PORTABLE = (
+    "index.analysis.",
+    "index.mapping.",
+    "index.max_",
+    "index.number_of_",
+    "index.refresh_interval",
+    "index.routing_partition_size",
+    "index.similarity.",
+    "index.sort.",
+)
 KEEP_ALIVE = "10m"  # between two pages: the time that one chunk takes to embed and write, at most
 
 
@@ -71,6 +82,19 @@ def open_source(client: SearchClient, name: str) -> SourceIndex:
         str(settings.get("index.uuid", "")),
         alias.get("filter"),
     )
+
+
+def carry_over(source: SourceIndex, *, same_kind: bool) -> SourceIndex:
+    """The index as another cluster can take it: without pipelines, which lie elsewhere.
+
+    same_kind: whether both run the same engine; else only settings are kept that both know.
+    """
+    kept = {
+        name: value
+        for name, value in source.settings.items()
+        if (name.startswith(PORTABLE) or same_kind) and name not in PIPELINES
+    }
+    return replace(source, settings=kept)
 
 
 def count_documents(client: SearchClient, name: str) -> int:

@@ -10,19 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from es_rerank.cli.main import main
 from es_rerank.cluster.client import SearchClient, connect
 from es_rerank.cluster.fields import find_fields
 from es_rerank.cluster.source import count_documents, open_source, read_documents
-from es_rerank.engine.node import Node, boot
+from es_rerank.engine.node import boot
+from tests.live.conftest import Reindex
 
 SHARDS = 5
 MAPPINGS: dict[str, Any] = {
@@ -87,49 +85,7 @@ RESULT_KEYS = {
 SAMPLE_KEYS = {"samples", "estimated_s", "estimated_cost", "documents_per_s"}
 
 
-@dataclass
-class Run:
-    """One call of the command line."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.out)
-        return answer
-
-
 TEMPLATES = ("/_index_template/es-rerank", "/_component_template/es-rerank-fields")
-Reindex = Callable[..., Run]
-
-
-@pytest.fixture
-def client(engine: Node) -> Iterator[SearchClient]:
-    with closing(connect(engine.url)) as client:
-        yield client
-
-
-@pytest.fixture
-def reindex(
-    engine: Node,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Reindex:
-    """Run `es-rerank reindex --url ... ARGUMENTS` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Run:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exited:
-            main(["reindex", "--url", engine.url, *arguments])
-        captured = capsys.readouterr()
-        assert isinstance(exited.value.code, int)
-        return Run(exited.value.code, captured.out, captured.err)
-
-    return run
 
 
 def _fill(client: SearchClient, index: str, count: int, **changed: Any) -> dict[str, str]:

@@ -9,18 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import UNSET
 
-from es_rerank.cluster.client import SearchClient, connect
+from es_rerank.cluster.client import SearchClient
 from es_rerank.cluster.shards import read_shards, read_span
 from es_rerank.cluster.source import open_source
-from es_rerank.engine.node import Node
 from es_rerank.enrich.run.record import COMPLETE, read_record
 
 SETTINGS = {"number_of_shards": 2, "number_of_replicas": 0}
@@ -31,12 +28,6 @@ MAPPINGS: dict[str, dict[str, Any]] = {
         "sizes": {"type": "nested", "properties": {"size": {"type": "keyword"}}},
     }
 }
-
-
-@pytest.fixture
-def client(engine: Node) -> Iterator[SearchClient]:
-    with closing(connect(engine.url)) as client:
-        yield client
 
 
 def fill(client: SearchClient, index: str, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -107,13 +108,14 @@ class Run:
         """Carry everything that the last look at the source has found and is not written yet."""
         limit = self.plan.limit if self.plan.is_cut else None
         carrier = Carrier(self.client, self.index, self.enrichment, self.pace, Allowance(limit))
+        chunks = self.plan.source.chunks(self.places.done)
         try:
-            run_chunks(
-                self.plan.source.chunks(self.places.done), carrier, self.workers, self._on_carried
-            )
-        finally:
+            run_chunks(chunks, carrier, self.workers, self._on_carried)
+        except BaseException:
             if not self.plan.is_cut:
-                self._save(self.record.state)
+                with suppress(EsRerankError):  # which must not hide what went wrong
+                    self._save(self.record.state)
+            raise
 
     def catch_up(self) -> None:
         """Carry what was written to the source since, until nothing new is found."""
@@ -159,7 +161,6 @@ class Run:
         plan = self.plan
         failed = self.settle()
         finish_index(self.client, self.index, plan.source.described)
-        self._save(FILLED)
         why_not = None
         if failed and not accept_failures:
             why_not = f"{failed:,} documents failed"
@@ -168,8 +169,8 @@ class Run:
         if why_not is None:
             if plan.before != (self.index,):
                 swap_alias(self.client, plan.alias, self.index)
-            self._save(COMPLETE)
             self.catch_up()  # what was written while the alias moved
+        self._save(COMPLETE if why_not is None else FILLED)
         return Result(
             self.index,
             self.read,
@@ -188,6 +189,8 @@ class Run:
         """Carry what has changed since; return how many documents, and how many were taken out."""
         before = self.written, self.removed
         self.catch_up()
+        if self.written > before[0]:
+            self._save(COMPLETE)
         found = self._compare()
         if found.missing < self.places.failed:
             self.removed += remove_gone(self.client, self.index, self.plan.source, self.pace)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from es_rerank.config import Section
-from es_rerank.config.reading import describe, flatten
+from es_rerank.config.reading import describe
 from es_rerank.errors import ConfigError
 
 
@@ -76,8 +76,7 @@ def read_recipe(file: Path) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        origins = {".".join(path): str(file) for path, _ in flatten(values)}
-        raise ConfigError(describe(error, origins, Recipe, "recipe")) from None
+        raise ConfigError(f"{file}: {describe(error, {}, Recipe, 'recipe key')}") from None
 
 
 def with_flags(
