@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,22 @@ class Case:
     relevance: Floats
     places: int
 
-    @property
+    @cached_property
     def flat(self) -> bool:
         return bool(self.relevance.min() == self.relevance.max())
 
+    @cached_property
+    def diversity(self) -> float:
+        """Ours, that is their default's."""
+        return 1.0 if self.flat else 1 / (1 + 2 * BETA / float(self.relevance.std()))
+
     def ours(self) -> list[int]:
         """The places by greedy_map."""
-        pull = 0.0 if self.flat else 2 * BETA / float(self.relevance.std())
         kernel = build_kernel(len(self.relevance), self.vectors, None, {}, KernelWeights(1.0, 0.0))
         if kernel is None:
             raise ValueError("there are vectors")
-        order = greedy_map(self.relevance, kernel, 1 / (1 + pull), limit=self.places)
-        return [int(i) for i in order[: self.places]]
+        order = greedy_map(self.relevance, kernel, self.diversity, limit=self.places)
+        return list(order[: self.places])
 
     def theirs(self) -> list[int]:
         """The places by pyversity."""

@@ -9,8 +9,8 @@ complete.
 
 Choosing the largest gain each time is a Cholesky decomposition of L with diagonal pivoting, which
 LAPACK has (Hammarling, Higham and Lucas, LAPACK-Style Codes for Pivoted Cholesky and QR Updating,
-2007). It is run on as few of the best candidates as can matter, since a gain only ever shrinks
-(Minoux, Accelerated Greedy Algorithms for Maximizing Submodular Set Functions, 1978).
+2007). It is run on as few of the best candidates as can matter; `pool` has what is done where these
+are many.
 """
 
 from __future__ import annotations
@@ -18,29 +18,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.linalg.lapack import dpstrf
 
 from es_rerank.ranking.diversity.kernel import Array, Ids, Kernel
+from es_rerank.ranking.diversity.pool import MOST, NONE, RIDGE, Pool, expect, pivot
 
-RIDGE = 1e-6
-"""ε: 2 · 10^-6 is the conditional variance of a copy."""
 TIE = 1e-9
 """What each place further down costs in the logarithm of the gain, so that ties go to the first."""
 NO_DIVERSITY = 1e-12
 """Diversity under which 1 / diversity would drown the rest in rounding."""
 WINDOW = 100
 """Hits among which each is spread."""
-SQUARE = 320
-"""Candidates up to which all of S is computed."""
-HOT = 160
-"""Candidates with the largest gains, where there are more."""
 SURE = 0.1 - math.log(RIDGE)
 """Difference in pull that no variance makes up for."""
 WIDEST = 500.0
 """Range of pull within which its exponential neither vanishes nor overflows."""
-LIKELY = 1.0
-"""By how much variance lowers the gain of what is chosen, as a first guess."""
 
 
 def greedy_map(
@@ -65,20 +56,31 @@ def greedy_map(
     diversity = min(diversity, 1.0)
     pull = ((1.0 - diversity) / diversity) * relevance[by_relevance]
     places = n if limit is None else min(limit, n)
-    left, given = np.arange(n), np.zeros(0, np.int64)
-    chosen: list[int] = []
+    wanted = min(window, places)
+    chosen = choose(level(pull), kernel, by_relevance, NONE, wanted)
     while len(chosen) < places:
         start = len(chosen) // window * window
-        if chosen:
-            given = by_relevance[chosen[max(start - window, 0) :]]
+        given = by_relevance[chosen[max(start - window, 0) :]]
         wanted = min(start + window, places) - len(chosen)
-        pulls = pull[left] - (pull[left[0]] - TIE * left[0]) - TIE * left
-        picks = choose(pulls, kernel, by_relevance[left], given, wanted)
-        chosen += left[picks].tolist()
-        kept = np.ones(len(left), np.bool_)
-        kept[picks] = False
-        left = left[kept]
-    return by_relevance[np.concatenate([chosen, left]).astype(np.int64)]
+        left = leave(chosen, n)
+        picks = choose(level(pull[left], left), kernel, by_relevance[left], given, wanted)
+        chosen = np.concatenate([chosen, left[picks]])
+    order: Ids = by_relevance[np.concatenate([chosen, leave(chosen, n)])]
+    return order
+
+
+def level(pull: Array, places: Ids | None = None) -> Array:
+    """Pull as it falls from 0, with what places cost; all of them by default."""
+    levelled: Array = pull - pull[0]
+    levelled -= TIE * (np.arange(len(pull)) if places is None else places - places[0])
+    return levelled
+
+
+def leave(chosen: Ids, n: int) -> Ids:
+    """Those of n that were not chosen, in order."""
+    left = np.ones(n, np.bool_)
+    left[chosen] = False
+    return left.nonzero()[0]
 
 
 def choose(pull: Array, kernel: Kernel, ids: Ids, given: Ids, places: int) -> Ids:
@@ -87,90 +89,26 @@ def choose(pull: Array, kernel: Kernel, ids: Ids, given: Ids, places: int) -> Id
     pull: (m,), falling from 0. ids: (m,) their positions in the kernel. Returns positions among
     the m.
     """
-    n, g = len(pull), len(given)
+    n = len(pull)
     if n == 1 or pull[1] < -SURE:
         steps = pull[:-1] - pull[1:] > SURE
         return np.arange(min(places, n if steps.all() else int(steps.argmin())))
     falls = -pull
     reach = n if falls[-1] <= WIDEST else int(falls.searchsorted(WIDEST, side="right"))
     places = min(places, reach)
-    known = int(falls[:reach].searchsorted(falls[places - 1] + LIKELY, side="right"))
-    weight = np.exp(pull)
-    if not g and known <= SQUARE:
-        picks = pivot(kernel.square(ids[:known]), weight[:known], bound(weight, known))
-        if len(picks) >= places:
-            return picks[:places]
-    return choose_by_rows(kernel, np.concatenate([given, ids]), g, weight, places, known, reach)
-
-
-def pivot(similarity: Array, weight: Array, least: float) -> Ids:
-    """Choose as long as the largest gain is above `least`.
-
-    similarity: (m, m) S, or what is left of it given others; overwritten. weight: (m,) q².
-    """
-    add_ridge(similarity)
-    quality = np.sqrt(weight)
-    similarity *= quality[:, None]
-    similarity *= quality
-    _, order, rank, _ = dpstrf(similarity.T, tol=least, lower=1, overwrite_a=1)
-    picks: Ids = order[:rank].astype(np.int64) - 1
-    return picks
-
-
-def add_ridge(similarity: Array) -> None:
-    """Add ε to the diagonal."""
-    diagonal = np.einsum("ii->i", similarity)
-    diagonal += RIDGE
-
-
-def bound(weight: Array, known: int) -> float:
-    """What the gain of those not looked at is at most."""
-    return float(weight[known]) if known < len(weight) else 0.0
-
-
-def choose_by_rows(
-    kernel: Kernel, ids: Ids, g: int, weight: Array, places: int, known: int, reach: int
-) -> Ids:
-    """As `choose`, with a row of S for each candidate chosen.
-
-    ids: the g given ones, then the candidates. weight: (m,) q² of the candidates. known: how many
-    are looked at to begin with; reach: how many at the most.
-    """
-    chosen = list(range(g))
-    weight = np.concatenate([np.zeros(g), weight])
-    factors = np.empty((g + places, len(ids)))
-    variance = np.full(len(ids), 1.0 + RIDGE)
-    seen, known = 0, known + g
-    while True:
-        part = kernel.take(ids[:known])
-        if chosen:
-            new, k = slice(seen, known), len(chosen)
-            similarity = part.rows(np.array(chosen))
-            if seen:
-                own: Array = factors[:k, chosen].T
-            else:  # those that were given
-                within = similarity[:, :g].copy()
-                add_ridge(within)
-                own = np.asarray(np.linalg.cholesky(within), np.float64)
-            factors[:k, new] = solve_triangular(own, similarity[:, new], lower=True)
-            variance[new] -= np.einsum("ki,ki->i", factors[:k, new], factors[:k, new])
-        seen, unseen = known, bound(weight, known)
-        left, q2 = variance[:seen], weight[:seen]
-        gain, scratch = q2 * left, np.empty(seen)
-        while (best := int(gain.argmax())) >= 0 and gain[best] > unseen:
-            k = len(chosen)
-            row = part.row(best)
-            np.dot(factors[:k, best], factors[:k, :seen], out=scratch)
-            row -= scratch
-            row /= math.sqrt(left[best])
-            factors[k, :seen] = row
-            np.multiply(row, row, out=scratch)
-            left -= scratch
-            q2[best] = 0.0
-            np.multiply(q2, left, out=gain)
-            chosen.append(best)
-            if len(chosen) == g + places:
-                break
-        if len(chosen) == g + places or known == g + reach:  # further on float64 cannot tell
-            return np.array(chosen[g:]) - g
-        known = g + min(2 * (known - g), reach)
+    if not len(given):
+        likely = falls[places - 1] - math.log(expect(0, places))
+        known = min(int(falls.searchsorted(likely, side="right")), reach)
+        if known <= MOST:
+            weight = np.exp(pull[: known + 1])
+            least = float(weight[known]) if known < n else 0.0
+            picks, _ = pivot(kernel.square(ids[:known]), weight[:known], least)
+            if len(picks) >= places:
+                return picks[:places]
+    weight = np.zeros(kernel.size)
+    weight[ids[:reach]] = np.exp(pull[:reach])
+    least = math.exp(pull[reach]) if reach < n else 0.0  # further on float64 cannot tell
+    picks = Pool.start(kernel, weight, places + len(given)).choose(places, least, given)
+    where = np.empty(kernel.size, np.int64)
+    where[ids] = np.arange(n)
+    return where[picks]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from es_rerank.ranking.diversity.dpp import NO_DIVERSITY, RIDGE, TIE, WINDOW
+from es_rerank.ranking.diversity.dpp import NO_DIVERSITY, TIE, WINDOW
 from es_rerank.ranking.diversity.kernel import Kernel
+from es_rerank.ranking.diversity.pool import RIDGE
 
 
 def plain_greedy_map(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pyversity import diversify
 from pyversity.datatypes import Strategy
 
-from es_rerank.ranking.diversity.dpp import RIDGE, greedy_map
+from es_rerank.ranking.diversity.dpp import greedy_map
 from es_rerank.ranking.diversity.kernel import Kernel, KernelWeights, build_kernel
+from es_rerank.ranking.diversity.pool import RIDGE
 from tests.ranking.diversity.oracle import plain_greedy_map
 from tests.ranking.diversity.windows import (
     Matrix,
@@ -49,6 +50,24 @@ def test_a_small_window_gets_the_order_of_the_plain_algorithm(
     relevance, kernel = window
     expected = plain_greedy_map(relevance, kernel, diversity, limit, width)
     assert greedy_map(relevance, kernel, diversity, limit, width).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("diversity", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.3, 3.0])
+def test_a_large_window_gets_the_order_of_the_plain_algorithm(
+    spread: float, diversity: float
+) -> None:
+    """Copies, near copies, and what is generic; relevance of all, of groups, and of none alike."""
+    rng = np.random.default_rng(int(100 * spread))
+    n, groups = 1500, 60
+    own = rng.integers(0, groups, n)
+    vectors = unit_rows(rng, groups, 64)[own] + spread * unit_rows(rng, n, 64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    kernel = build_kernel(n, vectors, None, {}, KernelWeights())
+    assert kernel is not None
+    for relevance in (rng.random(n), rng.random(groups)[own], np.full(n, 0.5)):
+        expected = plain_greedy_map(relevance, kernel, diversity, 110)
+        assert greedy_map(relevance, kernel, diversity, 110).tolist() == expected.tolist()
 
 
 @given(windows(), st.floats(0, 1), st.none() | st.integers(1, 15))
