@@ -95,7 +95,7 @@ def test_the_diversifier_sees_the_models_facets() -> None:
     seen = []
 
     def look(blended: NDArray[np.float64], kernel: object, diversity: float) -> NDArray[np.int64]:
-        seen.append(getattr(kernel, "facets", None))
+        seen.append(getattr(getattr(kernel, "facets", None), "vectors", None))
         return np.argsort(-blended, kind="stable")
 
     options = RankingOptions(Weights(1, 0), diversity=0.3, diversifier=look)
