@@ -3,14 +3,16 @@
     python -m benchmarks.quality.suggest [--json]
 
 The queries are parted at random. From the candidates of one part, pairs are suggested or drawn and
-judged by the generator's ground truth; a small model of a dozen features learns from them; it is
-measured on the other part's queries. No human rating is involved.
+judged by the generator's ground truth; a small model of a dozen features learns from them which of
+two products of a query is better (RankNet; Burges et al., ICML 2005); it is measured on the other
+part's queries. It begins with what is served before anybody is asked: words and vectors, half and
+half, or words alone. No human rating is involved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,14 @@ from es_rerank.training.negatives import WordIndex
 from es_rerank.training.suggest.choice import Pool, choose_pairs
 from es_rerank.training.suggest.pool import Catalogue
 
-BUDGETS = (20, 40, 80, 160, 320)
+BUDGETS = (40, 80, 160, 320)
 SPLITS = 24
 TAUGHT = 0.65
 DEPTH = 50
 BEST = 3
-PRIOR = np.array([-5.0, 4.0, 4.0])
-"""Of the constant, of words and of vectors: half and half, as is served before anybody is asked."""
-STRENGTH = np.array([0.05, 0.05, 0.05])
-OTHERS = 0.3
+STARTS: Mapping[str, tuple[float, float]] = {"half and half": (4.0, 4.0), "words": (8.0, 0.0)}
+"""Weights of words and vectors before."""
+STRENGTH = 0.3
 
 Array = NDArray[np.float64]
 
@@ -59,8 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--splits", type=int, default=SPLITS, help="of the queries (%(default)s)")
     chosen = options.parse_args(arguments)
     asked = read_queries(load_catalogue(None), chosen.vectors)
-    say(f"Teaching {len(BUDGETS)} x {chosen.splits} x 2 models ...")
-    rows = [compare_budget(asked, budget, chosen.splits) for budget in BUDGETS]
+    rows = []
+    for start, weights in STARTS.items():
+        say(f"Teaching {len(BUDGETS)} x {chosen.splits} x 2 models, beginning with {start} ...")
+        served = [serve(each, weights) for each in asked]
+        rows += [compare_budget(served, b, chosen.splits, start, weights) for b in BUDGETS]
     publish(rows, chosen, f"Suggested and random pairs, sample shop, {len(asked)} queries")
 
 
@@ -88,8 +92,7 @@ def read_queries(products: Sequence[Product], kept: Path | None = None) -> list[
         served = (scale(own.first_stage) + scale(cosines)) / 2
         pool = Pool(query.text, own.ids, own.titles, scores, served, own.vectors)
         parts = [describe(query.text, rows[key], brands, types) for key in own.ids]
-        base = [np.ones(len(own.ids)), scale(own.first_stage), scale(cosines)]
-        features = np.column_stack([*base, np.array(parts)])
+        features = np.column_stack([scale(own.first_stage), scale(cosines), np.array(parts)])
         found.append(Asked(pool, features, grades[query.id]))
     return found
 
@@ -115,7 +118,15 @@ def describe(
     return told
 
 
-def compare_budget(asked: Sequence[Asked], budget: int, splits: int) -> Row:
+def serve(asked: Asked, weights: tuple[float, float]) -> Asked:
+    """The query as it is served with those weights of words and vectors."""
+    served = asked.features[:, :2] @ np.array(weights) / sum(weights)
+    return replace(asked, pool=replace(asked.pool, served=served))
+
+
+def compare_budget(
+    asked: Sequence[Asked], budget: int, splits: int, start: str, weights: tuple[float, float]
+) -> Row:
     """nDCG@10 on untaught queries after `budget` judged pairs, suggested and random."""
     ours, theirs = [], []
     for seed in range(splits):
@@ -127,11 +138,11 @@ def compare_budget(asked: Sequence[Asked], budget: int, splits: int) -> Row:
         suggested = [(each.query, each.document) for each in chosen]
         every = [(each.pool.query, key) for each in taught for key in each.pool.ids]
         drawn = [every[i] for i in chance.choice(len(every), budget, replace=False)]
-        ours.append(measure(teach(taught, suggested), tested))
-        theirs.append(measure(teach(taught, drawn), tested))
+        ours.append(measure(teach(taught, suggested, weights), tested))
+        theirs.append(measure(teach(taught, drawn, weights), tested))
     low, high = bootstrap_interval(np.subtract(ours, theirs))
     return compare_row(
-        f"{budget} judged pairs | nDCG@10",
+        f"{start}, {budget} judged pairs | nDCG@10",
         ours=float(np.mean(ours)),
         rival="random pairs",
         theirs=float(np.mean(theirs)),
@@ -142,27 +153,37 @@ def compare_budget(asked: Sequence[Asked], budget: int, splits: int) -> Row:
     )
 
 
-def teach(taught: Sequence[Asked], pairs: Sequence[tuple[str, str]]) -> Array:
-    """Weights of the features by logistic regression, drawn to what is served already."""
+def teach(
+    taught: Sequence[Asked], pairs: Sequence[tuple[str, str]], before: tuple[float, float]
+) -> Array:
+    """Weights of the features, (f,), by which judged products of a query are told apart, drawn to
+    those before."""
     by_query = {each.pool.query: each for each in taught}
-    rows, labels = [], []
+    judged: dict[str, list[tuple[Array, int]]] = {}
     for query, document in pairs:
         own = by_query[query]
-        rows.append(own.features[list(own.pool.ids).index(document)])
-        labels.append(own.grades.get(document, 0) / BEST)
-    features, wanted = np.array(rows), np.array(labels)
-    others = features.shape[1] - len(PRIOR)
-    before = np.concatenate([PRIOR, np.zeros(others)])
-    strength = np.concatenate([STRENGTH, np.full(others, OTHERS)])
+        row = own.features[list(own.pool.ids).index(document)]
+        judged.setdefault(query, []).append((row, own.grades.get(document, 0)))
+    apart = [
+        (better - worse, (high - low) / BEST)
+        for own_rows in judged.values()
+        for better, high in own_rows
+        for worse, low in own_rows
+        if high > low
+    ]
+    start = np.zeros(taught[0].features.shape[1])
+    start[: len(before)] = before
+    if not apart:
+        return start
+    differences, gains = np.array([d for d, _ in apart]), np.array([g for _, g in apart])
 
     def loss(weights: Array) -> tuple[float, Array]:
-        logits, off = features @ weights, weights - before
-        likely = 1 / (1 + np.exp(-logits))
-        value = np.logaddexp(0, logits) - wanted * logits
-        slope = features.T @ (likely - wanted) + strength * off
-        return float(value.sum() + (strength * off**2).sum() / 2), slope
+        margins, off = differences @ weights, weights - start
+        value = (gains * np.logaddexp(0, -margins)).sum() + STRENGTH * off @ off / 2
+        slope = STRENGTH * off - differences.T @ (gains / (1 + np.exp(margins)))
+        return float(value), slope
 
-    found: Any = minimize(loss, before, jac=True, method="L-BFGS-B")
+    found: Any = minimize(loss, start, jac=True, method="L-BFGS-B")
     weights: Array = found.x
     return weights
 

@@ -35,9 +35,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--page", type=click.IntRange(1), default=10, show_default=True, help="Hits of a first page."
 )
 @click.option(
+    "--block",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Pairs of one query that come together.",
+)
+@click.option(
     "--by-lot",
     type=click.FloatRange(0, 1),
-    default=0.1,
+    default=0.25,
     show_default=True,
     help="Share drawn at random.",
 )
@@ -154,6 +161,7 @@ def ask(obj: dict[str, Any], index: str | None, options: dict[str, Any]) -> dict
         options["count"],
         known,
         page=options["page"],
+        block=options["block"],
         by_lot=options["by_lot"],
         seed=options["seed"],
     )

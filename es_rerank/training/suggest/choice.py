@@ -4,9 +4,12 @@ A pair's worth has two parts. Doubt is uncertainty sampling (Lewis and Gale, SIG
 entropy of whether the document belongs on the first page, highest at the page's edge. Dispute is
 query by committee (Seung, Opper and Sompolinsky, COLT 1992) with words, vectors and model as the
 committee: how far their opinions on that differ, by the Jensen-Shannon divergence (McCallum and
-Nigam, ICML 1998). Pairs are taken one after the other, each worth less the more of its query were
-taken already and the more it is like one of them, so that one odd query does not eat the budget
-(batch mode; Brinker, ICML 2003). A share is drawn by lot, which shows what neither part looks for.
+Nigam, ICML 1998).
+
+A ranker learns by comparing products of one query, so pairs come in blocks of a query, those of the
+most worth first: two that are shown at the top, most by their worth, each less the more it is like
+one taken already (batch mode; Brinker, ICML 2003), and a few by lot, which shows what neither part
+looks for. benchmarks.quality.suggest has what that is worth.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ from es_rerank.ranking.blend import scale
 PAGE = 10
 SHARPNESS = 8.0
 """How fast, over the range of scores, belonging to the page turns into not belonging."""
-BY_LOT = 0.1
+BLOCK = 8
+SHOWN = 2
+"""Of a block, what is shown at the top."""
+BY_LOT = 0.25
 LIKE_FROM = 0.7
 """Cosine from which on two documents are asked about less together."""
 
@@ -48,7 +54,7 @@ class Pool:
 @dataclass(frozen=True)
 class Suggestion:
     """A pair worth asking about. place: where it is ranked now, from 1. doubt and dispute: 0 to 1.
-    ranks: judge -> the rank it gives. reason: `doubt`, `dispute` or `lot`."""
+    ranks: judge -> the rank it gives. reason: `top`, `doubt`, `dispute` or `lot`."""
 
     query: str
     document: str
@@ -66,46 +72,74 @@ def choose_pairs(
     known: Collection[tuple[str, str]] = (),
     *,
     page: int = PAGE,
+    block: int = BLOCK,
     by_lot: float = BY_LOT,
     seed: int = 1,
 ) -> list[Suggestion]:
-    """At most `count` pairs, the most worth first, those by lot among them at random places.
+    """At most `count` pairs, in blocks of a query, those of the most worth first.
 
     known: pairs of query and document that have been judged already. page: hits of a first page.
-    by_lot: the share that is drawn at random.
+    by_lot: the share that is drawn at random. Where there are fewer queries than blocks, the
+    queries come again.
     """
-    parts = [weigh(pool, page) for pool in pools]
-    owner = np.repeat(np.arange(len(pools)), [len(pool.ids) for pool in pools])
-    row = np.concatenate([np.arange(len(pool.ids)) for pool in pools] or [np.zeros(0, np.int64)])
-    worth = np.concatenate([(doubt + dispute) / 2 for doubt, dispute in parts] or [np.zeros(0)])
     judged = set(known)
-    fresh = [(pool.query, document) not in judged for pool in pools for document in pool.ids]
-    free = np.array(fresh, dtype=np.bool_)
+    parts = [weigh(pool, page) for pool in pools]
+    left = [
+        np.array([(pool.query, document) not in judged for document in pool.ids], dtype=np.bool_)
+        for pool in pools
+    ]
     chance = np.random.default_rng(seed)
-    count = min(count, int(free.sum()))
-    lots = round(count * by_lot)
-    taken = chance.choice(np.flatnonzero(free), lots, replace=False).tolist() if lots else []
-    free[taken] = False
-    reasons = dict.fromkeys(taken, "lot")
-    left, share = worth.copy(), np.ones(len(pools))
-    starts = np.concatenate([[0], np.cumsum([len(pool.ids) for pool in pools])])
-    chosen: list[int] = []
-    for _ in range(count - lots):
-        value = np.where(free, left * share[owner], -np.inf)
-        best = int(value.argmax())
-        chosen.append(best)
-        free[best] = False
-        q = int(owner[best])
-        share[q] = 1 / np.sqrt(1 + 1 / share[q] ** 2)
-        own = slice(starts[q], starts[q + 1])
-        left[own] *= _unlike(pools[q], int(row[best]))
-        doubt, dispute = parts[q][0][row[best]], parts[q][1][row[best]]
-        reasons[best] = "doubt" if doubt >= dispute else "dispute"
-    order = [*chosen]
-    for each in taken:
-        order.insert(int(chance.integers(0, len(order) + 1)), each)
-    owners = owner.tolist()
-    return [_tell(pools[owners[i]], parts[owners[i]], int(row[i]), reasons[i]) for i in order]
+    chosen: list[Suggestion] = []
+    first = True
+    while len(chosen) < count and any(rows.any() for rows in left):
+        promise = [
+            float(np.sort(np.where(rows, (own[0] + own[1]) / 2, 0.0))[::-1][:block].mean())
+            if rows.any()
+            else -1.0
+            for own, rows in zip(parts, left, strict=True)
+        ]
+        for q in np.argsort(-np.array(promise), kind="stable").tolist():
+            size = min(block, count - len(chosen))
+            shown = SHOWN if first else 0
+            for row, reason in _fill_block(
+                pools[q], parts[q], left[q], size, shown, by_lot, chance
+            ):
+                left[q][row] = False
+                chosen.append(_tell(pools[q], parts[q], row, reason))
+        first = False
+    return chosen
+
+
+def _fill_block(
+    pool: Pool,
+    parts: tuple[Array, Array],
+    left: NDArray[np.bool_],
+    size: int,
+    shown: int,
+    by_lot: float,
+    chance: np.random.Generator,
+) -> list[tuple[int, str]]:
+    """At most `size` rows of a query, each with the reason why. left: (n,) which may be taken."""
+    free, likeness = left.copy(), np.ones(len(pool.ids))
+    lots = round(size * by_lot)
+    taken: list[tuple[int, str]] = []
+
+    def take(row: int, reason: str) -> None:
+        nonlocal likeness
+        taken.append((row, reason))
+        free[row] = False
+        likeness = likeness * _unlike(pool, row)
+
+    for row in np.argsort(-pool.served, kind="stable")[: min(shown, size - lots)].tolist():
+        if free[row]:
+            take(row, "top")
+    doubt, dispute = parts
+    while len(taken) < size - lots and free.any():
+        row = int(np.where(free, (doubt + dispute) / 2 * likeness, -1.0).argmax())
+        take(row, "doubt" if doubt[row] >= dispute[row] else "dispute")
+    rest = np.flatnonzero(free)
+    drawn = chance.choice(rest, min(lots, len(rest)), replace=False).tolist() if lots else []
+    return [*taken, *((row, "lot") for row in drawn)]
 
 
 def weigh(pool: Pool, page: int = PAGE) -> tuple[Array, Array]:

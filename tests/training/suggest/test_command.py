@@ -68,8 +68,8 @@ def test_from_a_catalogue_round_after_round(
     config = make_config(tmp_path, f'kind = "bi-encoder"\nname = "{backbone}"')
     sheet, into = tmp_path / "to-judge.csv", tmp_path / "judgments.csv"
     asked = ["--data", str(shop_folder), "--queries", str(queries), "--out", str(sheet)]
-    asked += ["--into", str(into), "--count", "24", "--cache", str(tmp_path / "cache")]
-    assert run(config, *asked) == {"pairs": 24, "queries": 4}
+    asked += ["--into", str(into), "--count", "32", "--cache", str(tmp_path / "cache")]
+    assert run(config, *asked) == {"pairs": 32, "queries": 4}
     lines = read_rows(sheet)
     assert {line["query"] for line in lines} == set(QUERIES)
     assert {"place by words", "place by vectors"} < set(lines[0])
@@ -79,12 +79,12 @@ def test_from_a_catalogue_round_after_round(
     with pytest.raises(DataError, match="holds ratings"):
         run(config, *asked, fails=True)
     told = run(config, "--read", str(sheet), "--into", str(into))
-    assert told == {"rated": 24, "new": 24, "total": 24, "open": 0, "unsure": 0}
+    assert told == {"rated": 32, "new": 32, "total": 32, "open": 0, "unsure": 0}
     first = read_judgments(into).ratings
     again = tmp_path / "again.csv"
     run(config, *asked[:4], "--out", str(again), *asked[6:])
     more = {(line["query"], line["docid"]) for line in read_rows(again)}
-    assert len(more) == 24
+    assert len(more) == 32
     assert more.isdisjoint((query, d) for query, rated in first.items() for d in rated)
 
 
@@ -96,7 +96,7 @@ def test_without_vectors(shop_folder: Path, queries: Path, tmp_path: Path) -> No
     lines = read_rows(out)
     assert {line["query"] for line in lines} == set(QUERIES[:3])
     assert {"place by words", "place by model"} < set(lines[0])
-    assert {line["reason"] for line in lines} <= {"doubt", "dispute"}
+    assert {line["reason"] for line in lines} <= {"top", "doubt", "dispute"}
 
 
 def test_what_is_missing_is_told(shop_folder: Path, queries: Path, tmp_path: Path) -> None:
