@@ -102,7 +102,9 @@ def describe_plan(plan: Plan, client: SearchClient) -> str:
         f"  alike   {', '.join(fields.attributes) or 'no attribute field found'}"
         f"{f'; price {fields.price}' if fields.price else ''}",
     ]
-    if plan.previous:
+    if plan.base is not None:
+        lines.append(f"  reuse   {plan.previous}, but for what has changed since")
+    elif plan.previous:
         lines.append(f"  reuse   what {plan.previous} has and is still good")
     return "\n".join(lines)
 

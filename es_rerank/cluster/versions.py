@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from es_rerank.cluster.client import SearchClient, quote
-from es_rerank.cluster.templates import swap_alias
-from es_rerank.errors import ConfigError
+from es_rerank.cluster.fields import NAMESPACE
+from es_rerank.cluster.source import SourceIndex
+from es_rerank.cluster.templates import FIELD_LIMIT, next_version, swap_alias
+from es_rerank.errors import ClusterError, ConfigError
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,51 @@ def list_versions(client: SearchClient, alias: str) -> list[Version]:
             )
         )
     return versions
+
+
+def clone_version(client: SearchClient, alias: str, index: str) -> str | None:
+    """Make the next version a clone of `index`, by hard links; None where the engine will not.
+
+    An index can be cloned only while it takes no writes, so for a moment `index` takes none.
+    """
+    name = next_version(client, alias)
+    path = f"/{quote(index)}/_settings"
+    settings = {
+        "index.blocks.write": False,
+        "index.refresh_interval": "-1",
+        "index.default_pipeline": "_none",
+        "index.final_pipeline": "_none",
+    }
+    try:
+        client.request("PUT", path, {"index.blocks.write": True})
+        try:
+            client.request("POST", f"/{quote(index)}/_clone/{quote(name)}", {"settings": settings})
+        finally:
+            client.request("PUT", path, {"index.blocks.write": None})
+    except ClusterError:
+        if client.request("GET", f"/{quote(name)}", allow=(404,)):
+            client.request("DELETE", f"/{quote(name)}", allow=(404,))
+        return None
+    return name
+
+
+def has_shape(described: SourceIndex, body: Mapping[str, Any]) -> bool:
+    """Whether an index is as `body` would create it, but for what stands under `es_rerank`."""
+    settings = {
+        name: value
+        for name, value in body["settings"].items()
+        if name not in (FIELD_LIMIT, "index.refresh_interval")
+    }
+    held_settings = described.settings
+    if any(str(held_settings.get(k)).lower() != str(v).lower() for k, v in settings.items()):
+        return False
+    wanted, held = body["mappings"], described.mappings
+    if wanted.get("dynamic") != held.get("dynamic"):
+        return False
+    own = dict(wanted.get("properties", {})), dict(held.get("properties", {}))
+    for properties in own:
+        properties.pop(NAMESPACE, None)
+    return own[0] == own[1]
 
 
 def find_version(versions: Sequence[Version], alias: str, wanted: str | None) -> Version:

@@ -44,11 +44,18 @@ def test_only_what_has_changed(
     client.request("PUT", f"/{index_name}/_doc/4", {"n": 400, "title": "t 4"})  # no new text
     client.request("DELETE", f"/{index_name}/_doc/5")
     second = reindex(*arguments)
-    assert (second.code, second.json["enriched"], second.json["reused"]) == (0, 1, 58), second.err
+    assert (second.code, second.json["enriched"], second.json["reused"]) == (0, 1, 1), second.err
+    assert (second.json["read"], second.json["removed"]) == (2, 1)  # a clone, and what changed
     assert second.json["index"] == f"{alias}-000002"
     anew = reindex(index_name, f"{index_name}-anew", *arguments[2:])
     assert anew.json["enriched"] == 59
     assert enriched(client, alias) == enriched(client, f"{index_name}-anew")
+    # Begun anew, it reads all of them, and takes over what was made of the same text.
+    restarted = reindex(*arguments, "--restart")
+    assert (restarted.json["enriched"], restarted.json["reused"]) == (0, 59)
+    assert enriched(client, alias) == enriched(client, f"{index_name}-anew")
+    settings = client.request("GET", f"/{alias}-000001")[f"{alias}-000001"]["settings"]["index"]
+    assert "blocks" not in settings  # that cloning it needed
     # Another recipe keeps the vectors and adds the summaries.
     recipe.write_text(VECTOR + "[summary]\n")
     third = reindex(*arguments)

@@ -167,3 +167,20 @@ def test_what_is_written_meanwhile_is_caught_up_with(
     client.request("POST", f"/{index_name}/_refresh")
     client.request("POST", f"/{alias}/_refresh")
     assert read_all(client, alias) == read_all(client, index_name)
+
+
+def test_a_second_run_that_is_killed(client: SearchClient, index_name: str, tmp_path: Path) -> None:
+    """It begins with a clone of the first one's index, whose blocks do not stay."""
+    fill(client, index_name, 300)
+    alias = f"{index_name}-er"
+    arguments = (index_name, alias, "--copy", "--batch-size", "2", "--slices", "1")
+    kill_and_run(client.url, tmp_path, 0, 0, *arguments)
+    for number in range(1, 150, 3):
+        client.request("PUT", f"/{index_name}/_doc/p{number}", {"title": f"Changed {number}"})
+    client.request("DELETE", f"/{index_name}/_doc/p200")
+    kill_and_run(client.url, tmp_path, 3, 3.0, *arguments)
+    client.request("POST", f"/{alias}/_refresh")
+    assert read_all(client, alias) == read_all(client, index_name)
+    for described in client.request("GET", f"/{alias}-*").values():
+        blocks = described["settings"]["index"].get("blocks", {})
+        assert blocks.get("write") in (None, "false")

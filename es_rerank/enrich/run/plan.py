@@ -27,7 +27,8 @@ BuildSteps = Callable[[Recipe, Sequence[str]], list[Step]]
 class Plan:
     """What a run will do. resumed: how far an earlier run has filled `index`, None for a new one.
 
-    previous: an earlier version, whose work is taken over where it is still good.
+    previous: the version that is searched, whose work is taken over where it is still good. base:
+    its record, where the new version can begin as its clone: the same source, taken the same way.
     """
 
     source: Source
@@ -35,6 +36,7 @@ class Plan:
     before: tuple[str, ...]  # the indices that the alias stands for now
     index: str
     resumed: RunRecord | None
+    base: RunRecord | None
     previous: str | None
     known_dimensions: Mapping[str, int]  # by model, of the previous version
     fields: IndexFields
@@ -95,6 +97,7 @@ def make_plan(
         next_version(client, alias),
         None,
         None,
+        None,
         {},
         fields,
         tuple(build(recipe, fields.text)),
@@ -104,21 +107,24 @@ def make_plan(
     previous = None
     for version in reversed(list_versions(client, alias)):
         record = read_record(version.mappings)
-        if version.is_live and plan.steps:
+        if version.is_live:
             previous = version
         if record is None or restart or plan.resumed is not None:
             continue
-        is_open = record.state != COMPLETE or (follow and version.is_live)
         same = (record.identity, record.recipe) == (plan.identity, plan.recipe)
-        if is_open and same and not plan.is_cut:
+        if not same or plan.is_cut:
+            continue
+        if record.state != COMPLETE or (follow and version.is_live):
             plan = dataclasses.replace(plan, index=version.index, resumed=record)
+        elif version.is_live and source.is_live and not record.failed:
+            plan = dataclasses.replace(plan, base=record)
     if previous is not None and previous.index != plan.index:
         meta = (previous.mappings.get("_meta") or {}).get(NAMESPACE) or {}
         known = {meta["model"]: meta["dimensions"]} if meta.get("dimensions") else {}
-        is_source = previous.index == source.described.index  # brings its own along
-        plan = dataclasses.replace(
-            plan, previous=None if is_source else previous.index, known_dimensions=known
-        )
+        # A source that is searched itself brings its own work along.
+        name = None if previous.index == source.described.index else previous.index
+        base = plan.base if meta.get("version") == __version__ and name is not None else None
+        plan = dataclasses.replace(plan, previous=name, base=base, known_dimensions=known)
     return plan
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from es_rerank.cluster.bulk import Pace
 from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.shards import look_up, refresh
 from es_rerank.cluster.sink import Failure
-from es_rerank.cluster.source import count_documents
+from es_rerank.cluster.source import count_documents, open_source
 from es_rerank.cluster.templates import create_index, destination_body, finish_index, swap_alias
+from es_rerank.cluster.versions import clone_version, has_shape
 from es_rerank.enrich.enrichment import Enrichment
 from es_rerank.enrich.run.flow import Allowance, Carried, Carrier, run_chunks
 from es_rerank.enrich.run.plan import Plan, build_meta
@@ -91,18 +93,36 @@ class Run:
         """Create the index, or go on with the one that is there."""
         source = self.plan.source
         ends = source.look()
-        if self.plan.resumed is None:
+        begun = self.plan.resumed is not None
+        if begun:
+            refresh(self.client, self.index)
+        else:
             self.places.done = dict.fromkeys(ends, -1)
             self.record = dataclasses.replace(self.record, places=dict(self.places.done))
             dimensions = self._dimensions()
             meta = {**build_meta(self.plan, dimensions), KEY: as_meta(self.record)}
             steps = [step.name for step in self.plan.steps]
             body = destination_body(self.client.kind, source.described, dimensions, meta, steps)
-            self.index = create_index(self.client, self.plan.alias, body)
+            begun = self._clone(body)
+            if not begun:
+                self.index = create_index(self.client, self.plan.alias, body)
             self.on_created(self.index)
-        else:
-            refresh(self.client, self.index)
-        self._look_up(in_destination=self.plan.resumed is not None)
+        self._look_up(in_destination=begun)
+
+    def _clone(self, body: Mapping[str, Any]) -> bool:
+        """Begin as a clone of the version before, with only what has changed to do."""
+        base, previous = self.plan.base, self.plan.previous
+        if base is None or previous is None:
+            return False
+        if not has_shape(open_source(self.client, previous), body):
+            return False
+        index = clone_version(self.client, self.plan.alias, previous)
+        if index is None:
+            return False
+        self.index = index
+        self.places = Places(dataclasses.replace(base, documents=0))
+        self._save(FILLING)
+        return True
 
     def fill(self) -> None:
         """Carry everything that the last look at the source has found and is not written yet."""
