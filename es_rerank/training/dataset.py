@@ -75,6 +75,7 @@ def build(
         check_judged(judged, learnt, tested)
         say(f"{learnt} + {tested} groups of judgments")
         train = leave_out(train, own.held)
+    held = leave_out(held, dict.fromkeys(group.query for group in train))
     if not train or not held:
         raise DataError(
             "the catalogue gives no weak labels: products need a title and a type or category"

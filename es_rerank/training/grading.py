@@ -73,8 +73,10 @@ class Judge:
         if product.id == wish.seed:
             return PERFECT
         have = bag(product.title) | bag(product.names)
-        total = sum(self._weight(word) for word in wish.words)
-        share = sum(self._weight(word) for word in wish.words & have) / total if total else 0.0
+        # Exact sums: those of a set would depend on its order.
+        total = math.fsum(self._weight(word) for word in wish.words)
+        told = math.fsum(self._weight(word) for word in wish.words & have)
+        share = told / total if total else 0.0
         kind = judge_type(wish.types, product, wish.said) if wish.types else 1.0
         if wish.brand is not None and fold(product.brand or "") != wish.brand:
             share *= 0.3

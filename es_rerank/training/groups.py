@@ -89,12 +89,12 @@ class Finder:
 
     def _sample(self, wish: Wish, chance: random.Random) -> list[int]:
         """Some of what the wish accepts, and a few of anything."""
-        pools = [self.shelf.by_type.get(kind, []) for kind in wish.types]
+        pools = [self.shelf.by_type.get(kind, []) for kind in sorted(wish.types)]
         if wish.brand is not None:
             pools.append(self.shelf.by_brand.get(wish.brand, []))
         rows = [row for pool in pools for row in chance.sample(pool, min(len(pool), 12))]
         if wish.brand is not None or wish.attributes:
-            pool = [row for kind in wish.types for row in self.shelf.by_type.get(kind, [])]
+            pool = [row for pool in pools[: len(wish.types)] for row in pool]
             fitting = [
                 row for row in pool if self.judge.grade(wish, self.shelf.products[row]) == 3.0
             ]

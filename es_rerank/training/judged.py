@@ -83,10 +83,10 @@ def make_key(query: str) -> str:
     return " ".join(sorted(set(read_words(query)))) or query
 
 
-def leave_out(train: Sequence[Group], held: Mapping[str, object]) -> list[Group]:
-    """The groups whose query says nothing that a held-out one says: weak ones may."""
-    keys = {make_key(query) for query in held}
-    return [group for group in train if make_key(group.query) not in keys]
+def leave_out(groups: Sequence[Group], queries: Mapping[str, object]) -> list[Group]:
+    """The groups whose query says nothing that one of the queries says: weak ones may."""
+    keys = {make_key(query) for query in queries}
+    return [group for group in groups if make_key(group.query) not in keys]
 
 
 def check_judged(judged: Judged, learnt: int, tested: int) -> None:

@@ -51,7 +51,7 @@ class WordIndex:
     def score(self, query: str) -> NDArray[np.float32]:
         """(n,) BM25 of every product."""
         scores = np.zeros(self._n, dtype=np.float32)
-        for word in set(read_words(query)):
+        for word in dict.fromkeys(read_words(query)):
             if (posting := self._postings.get(word)) is not None:
                 scores[posting[0]] += posting[1]
         return scores

@@ -5,6 +5,7 @@ A wish is a query text and the conditions behind it, so that any product can be 
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -203,7 +204,7 @@ def wish_wide(shelf: Shelf, chance: random.Random) -> Wish | None:
         return None
     word = chance.choice(usable)
     if chance.random() < 0.5 and shelf.by_brand:
-        rows = [i for name in known[word] for i in shelf.by_type[name]]
+        rows = [i for name in sorted(known[word]) for i in shelf.by_type[name]]
         brand = shelf.products[chance.choice(rows)].brand
         if brand:
             return Wish(f"{brand} {word}", "wide", word, known[word], word, fold(brand))
@@ -335,14 +336,21 @@ MAKERS: Mapping[str, Callable[[Shelf, random.Random], Wish | None]] = {
 def split_wishes(wishes: Sequence[Wish], share: float, seed: int) -> tuple[list[Wish], list[Wish]]:
     """Part by topic, so that no type, brand or name that is tested was trained on.
 
-    A held-out type takes with it every wish that accepts it.
+    A held-out type takes with it every wish that accepts it. A topic's side depends on its own name
+    and the seed alone: in every catalogue and in every run it is the same.
     """
-    topics = sorted({wish.topic for wish in wishes})
-    random.Random(seed).shuffle(topics)
-    held = set(topics[: max(1, round(share * len(topics)))])
+    drawn = {wish.topic: draw_topic(wish.topic, seed) for wish in wishes}
+    least = min(drawn.values(), default=0.0)  # one topic at least
+    held = {topic for topic, number in drawn.items() if number < share or number == least}
     inside = [w for w in wishes if w.topic in held]
     outside = [w for w in wishes if w.topic not in held and not (w.types & held)]
     return outside, inside
+
+
+def draw_topic(topic: str, seed: int) -> float:
+    """A topic's number, 0 to 1, evenly spread."""
+    drawn = hashlib.blake2b(f"{seed} {topic.casefold()}".encode(), digest_size=8).digest()
+    return int.from_bytes(drawn) / 2**64
 
 
 def iterate(wishes: Sequence[Wish], seed: int) -> Iterator[Wish]:

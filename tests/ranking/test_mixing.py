@@ -81,6 +81,16 @@ def test_without_vectors_the_model_decides_alone() -> None:
     assert ranking.order.tolist() == [1, 2, 0]
 
 
+def test_where_there_is_no_time_to_embed_the_model_decides_alone() -> None:
+    cache = VectorCache(Axis())
+    cache.encode([f"text {i}" for i in range(9)])  # teaches it the speed
+    candidates = make(["0.0", "0.5", "0.1"], None)
+    ranking = rank("q", candidates, ALONE, PairScorer(Fixed(), 0.6), cache, budget_s=0.0)
+    assert ranking.notes == ("vectors-later",)
+    assert ranking.relevance == pytest.approx([0.0, 0.5, 0.1])
+    assert ranking.order.tolist() == [1, 2, 0]
+
+
 def test_what_has_no_vector_is_neither_raised_nor_lowered() -> None:
     known = np.array([True, True, True, False])
     candidates = Candidates(np.ones(4), ["0"] * 4, VECTORS, known)

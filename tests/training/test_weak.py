@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -53,6 +56,54 @@ def test_the_split_shares_no_topic_and_no_held_type(shelf: Shelf) -> None:
     assert held
     assert topics.isdisjoint(wish.topic for wish in inside)
     assert not any(wish.types & topics for wish in inside)
+
+
+def test_a_topics_side_is_the_same_in_every_catalogue(shelf: Shelf) -> None:
+    wishes = make_wishes(shelf, 150, 4)
+    _, held = split_wishes(wishes, 0.3, 1)
+    topics = {wish.topic for wish in held}
+    _, again = split_wishes(wishes[::3], 0.3, 1)
+    assert {wish.topic for wish in again} == topics & {wish.topic for wish in wishes[::3]}
+    assert topics != {wish.topic for wish in split_wishes(wishes, 0.3, 2)[1]}
+
+
+SAME = """
+import hashlib, random
+import numpy as np
+from es_rerank.training.catalogue import load_catalogue
+from es_rerank.training.grading import Judge
+from es_rerank.training.groups import Finder
+from es_rerank.training.negatives import WordIndex, index_vectors
+from es_rerank.training.wishes import Shelf, make_wishes, split_wishes
+products = load_catalogue(None)
+shelf = Shelf(products)
+rows = np.random.default_rng(1).normal(size=(len(products), 8)).astype(np.float32)
+finder = Finder(shelf, Judge(shelf), WordIndex(products), index_vectors(rows))
+wishes, held = split_wishes(make_wishes(shelf, 300, 1), 0.1, 1)
+hashed, chance = hashlib.sha256(), random.Random(1)
+for wish in wishes[:120]:
+    group = finder.gather(wish, rows[0], 12, chance)
+    if group is not None:
+        hashed.update(wish.text.encode() + group.rows.tobytes() + group.grades.tobytes())
+        hashed.update(bytes(group.slate))
+print(len(held), hashed.hexdigest())
+"""
+
+
+def test_the_same_labels_come_out_in_every_process() -> None:
+    """Sets have another order in each: whatever is drawn from one must be sorted before."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAME],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    one, other = (process.communicate(timeout=120)[0] for process in started)
+    assert [process.returncode for process in started] == [0, 0]
+    assert one == other
 
 
 def test_the_table_knows_types_of_the_sample_shop() -> None:
