@@ -161,6 +161,7 @@ def test_a_search_that_was_not_reranked_is_not_measured(outcome: str) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.timeout(600)
 def test_the_benchmark_prints_its_json_from_a_real_engine_and_proxy(tmp_path: Path) -> None:
     write_data(tmp_path)
     page = tmp_path / "curves.html"
@@ -171,14 +172,14 @@ def test_the_benchmark_prints_its_json_from_a_real_engine_and_proxy(tmp_path: Pa
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["hardware"]["cores"] >= 1
     rows = {row["what"]: row for row in found["rows"]}
-    lines = list_lines(facets="DPP, facet kernel, 0.1 | ILD@10" in rows)
+    lines = list_lines(facets=True)  # which the default model has
     timed = [
         f"{run} | {what}{', query seen before' if seen else ''}"
         for run, seen in TIMED
