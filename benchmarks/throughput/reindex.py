@@ -47,6 +47,7 @@ PRODUCTS = "icecat_products.jsonl"
 BULK = 5000
 CHANGED = 100  # one in so many
 SEED = 7
+POLL_S = 0.02
 MEMORY_MB = 300
 LEAST = {"elasticdump": 2.0, "_reindex": 0.4}
 BODY: Mapping[str, Any] = {
@@ -261,7 +262,10 @@ def copy_by_engine(client: SearchClient, source: str, target: str) -> Ran:
     client.request("PUT", f"/{target}", BODY)
     body = {"source": {"index": source}, "dest": {"index": target}}
     started = time.perf_counter()
-    client.request("POST", "/_reindex", body, params={"refresh": False})
+    params = {"refresh": False, "wait_for_completion": False}
+    task = client.request("POST", "/_reindex", body, params=params)["task"]
+    while not client.request("GET", f"/_tasks/{task}")["completed"]:
+        time.sleep(POLL_S)
     return Ran(time.perf_counter() - started, 0.0, b"")
 
 

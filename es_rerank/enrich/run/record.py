@@ -15,7 +15,7 @@ from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.fields import NAMESPACE
 
 KEY = "run"
-EVERY_S = 2.0  # each time is a change of the cluster's state
+EVERY_S = 3.0  # each time is a change of the cluster's state
 FILLING = "filling"  # some of the source is not in it yet
 FILLED = "filled"  # all is in it but what was refused
 COMPLETE = "complete"

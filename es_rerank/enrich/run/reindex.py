@@ -63,7 +63,7 @@ class Result:
 
 @dataclass
 class Run:
-    """One run at work; `close` is not needed, whatever stops it."""
+    """One run at work. Whatever stops it, nothing stays open."""
 
     client: SearchClient
     plan: Plan
