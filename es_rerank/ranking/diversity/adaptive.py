@@ -14,7 +14,7 @@ import re
 
 import numpy as np
 
-from es_rerank.ranking.diversity.kernel import Array, Kernel
+from es_rerank.ranking.diversity.kernel import WHOLE, Array, Kernel
 
 DECAY = 0.1
 """Blended score by which a hit falls behind the best to count 1/e as much."""
@@ -37,9 +37,12 @@ def measure_spread(relevance: Array, kernel: Kernel) -> float:
     """How unlike two hits are that are drawn by relevance, (n,) in 0..1; 0 to 1."""
     share = np.exp((relevance - relevance.max()) / DECAY)
     share /= share.sum()
-    near = np.flatnonzero(share > 1e-4)
-    spread = share.sum() ** 2 - share[near] @ kernel.square(near) @ share[near]
-    return float(np.clip(spread, 0.0, 1.0))
+    if kernel.size <= WHOLE:
+        spread = 1.0 - share @ kernel.square() @ share
+    else:
+        near = (share > 1e-4).nonzero()[0]
+        spread = 1.0 - share[near] @ kernel.square(near) @ share[near]
+    return min(max(float(spread), 0.0), 1.0)
 
 
 def measure_openness(query: str | None, relevance: Array, kernel: Kernel) -> float:

@@ -99,7 +99,7 @@ def choose(pull: Array, kernel: Kernel, ids: Ids, given: Ids, places: int) -> Id
     if not len(given):
         likely = falls[places - 1] - math.log(expect(0, places))
         known = min(int(falls.searchsorted(likely, side="right")), reach)
-        if known <= MOST:
+        if known <= MOST and known < kernel.size:
             weight = np.exp(pull[: known + 1])
             least = float(weight[known]) if known < n else 0.0
             picks, _ = pivot(kernel.square(ids[:known]), weight[:known], least)
@@ -107,8 +107,11 @@ def choose(pull: Array, kernel: Kernel, ids: Ids, given: Ids, places: int) -> Id
                 return picks[:places]
     weight = np.zeros(kernel.size)
     weight[ids[:reach]] = np.exp(pull[:reach])
-    least = math.exp(pull[reach]) if reach < n else 0.0  # further on float64 cannot tell
-    picks = Pool.start(kernel, weight, places + len(given)).choose(places, least, given)
+    if not len(given) and reach == kernel.size <= MOST:
+        picks, _ = pivot(kernel.square(), weight, 0.0)
+    else:
+        least = math.exp(pull[reach]) if reach < n else 0.0  # further on float64 cannot tell
+        picks = Pool.start(kernel, weight, places + len(given)).choose(places, least, given)
     where = np.empty(kernel.size, np.int64)
     where[ids] = np.arange(n)
-    return where[picks]
+    return where[picks[:places]]
