@@ -25,6 +25,8 @@ WHOLE = 128
 then what spreads its hits."""
 CACHED = 2**15
 """Numbers that are rounded at a time: they stay in the processor's cache meanwhile."""
+FEW = 2
+"""Rows that are columns in a product, which is faster."""
 FINEST = 4096.0
 """Its square is the largest whole number up to which float32 knows all."""
 
@@ -64,7 +66,9 @@ class Rounded:
 
     def multiply(self, ids: Ids | None) -> NDArray[np.float32]:
         """Inner products of the numbers of some, or all, with all; A · Aᵀ costs half."""
-        return (self.numbers if ids is None else self.numbers[ids]) @ self.numbers.T
+        own = self.numbers if ids is None else self.numbers[ids]
+        # With few rows the second product takes half the time of the first.
+        return own @ self.numbers.T if len(own) > FEW else (self.numbers @ own.T).T
 
     def scale(
         self, products: NDArray[np.float32], ids: Ids | None, weight: float, least: float

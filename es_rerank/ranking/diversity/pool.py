@@ -32,6 +32,8 @@ HOT = 8
 """Candidates that each place is tried with."""
 LEAST = 64
 """How many these are at least."""
+EQUAL = 0.999
+"""Share of the largest gain from which one tells nothing of what comes next."""
 NONE = np.zeros(0, np.int64)
 
 
@@ -188,8 +190,10 @@ class Pool:
     def try_block(self, block: int, left: int, least: float) -> Ids:
         """Choose a block, as far as it holds; none where no gain is above `least`."""
         gain = self.weight * self.variance
-        m, size = len(gain), min(max(HOT * block, LEAST), MOST) if block > 1 else 1
+        m, size = len(gain), min(max(HOT * block, LEAST), MOST)
         hot = np.argpartition(gain, m - size)[m - size :]
+        if block == 1 or (not self.count and gain[hot].min() > EQUAL * gain.max()):
+            hot, block = np.array([gain.argmax()]), 1
         order, roots = self.pivot(hot, least)
         picks, gains = hot[order[:block]], np.square(roots[:block])
         if not len(picks):
@@ -216,7 +220,11 @@ class Pool:
 
         gains: of the block's picks. rows: (k, r) factors of the picks.
         """
-        taken = np.cumsum(np.square(rows[:-1].T, order="C"), axis=1)
-        best = (self.weight[rivals, None] * (self.variance[rivals, None] - taken)).max(axis=0)
-        overtaken = best > gains[1:]
-        return int(overtaken.argmax()) + 1 if overtaken.any() else len(gains)
+        weight, left, scratch = self.weight[rivals], self.variance[rivals], np.empty(len(rivals))
+        for k in range(1, len(gains)):
+            np.square(rows[k - 1], out=scratch)
+            left -= scratch
+            np.multiply(weight, left, out=scratch)
+            if scratch.max() > gains[k]:
+                return k
+        return len(gains)
