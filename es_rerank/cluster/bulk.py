@@ -6,11 +6,14 @@ taken lets it grow by an eighth (additive increase, multiplicative decrease: Chi
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+import orjson
 
 from es_rerank.cluster.client import SearchClient
 from es_rerank.cluster.patience import BLOCKS, PAUSES, patiently, wait
@@ -207,3 +210,18 @@ def _send(
     if not answer.errors:
         return [None] * len(actions)
     return [item for entry in _ITEMS.decode(answer.items) for item in entry.values()]
+
+
+def send_stream(
+    client: SearchClient, actions: Iterable[tuple[dict[str, Any], str]], *, chunk_size: int
+) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """Stream `(action, source as JSON)` to `_bulk`; yield `(ok, item)` for each, in order.
+
+    Items refused with 429 are sent again with growing pauses. Raises ClusterError when the cluster
+    cannot be reached or refuses a whole request.
+    """
+    pace = Pace(documents=chunk_size)
+    stream = (Action(orjson.dumps(head), body.encode()) for head, body in actions)
+    while chunk := list(itertools.islice(stream, chunk_size)):
+        for item in send_actions(client, "/_bulk", chunk, pace):
+            yield item is None, {} if item is None else msgspec.to_builtins(item)

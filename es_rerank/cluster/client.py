@@ -6,9 +6,8 @@ The server is asked first, plainly, and each way in which it can refuse us has i
 from __future__ import annotations
 
 import contextlib
-import itertools
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,22 +118,6 @@ class SearchClient:
             self.request("DELETE", "/_search/point_in_time", body, allow=(404,))
         else:
             self.request("DELETE", "/_pit", {"id": pit_id}, allow=(404,))
-
-    def bulk(
-        self, actions: Iterable[tuple[dict[str, Any], str]], *, chunk_size: int
-    ) -> Iterator[tuple[bool, dict[str, Any]]]:
-        """Stream `(action, source as JSON)` to `_bulk`; yield `(ok, item)` for each, in order.
-
-        Items refused with 429 are sent again with growing pauses. Raises ClusterError when the
-        cluster cannot be reached or refuses a whole request.
-        """
-        from es_rerank.cluster.bulk import Action, Pace, send_actions
-
-        pace = Pace(documents=chunk_size)
-        stream = (Action(orjson.dumps(head), body.encode()) for head, body in actions)
-        while chunk := list(itertools.islice(stream, chunk_size)):
-            for item in send_actions(self, "/_bulk", chunk, pace):
-                yield item is None, {} if item is None else msgspec.to_builtins(item)
 
     def close(self) -> None:
         """Close the connections."""

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 import es_rerank
+from es_rerank.cluster.bulk import send_stream
 from es_rerank.cluster.client import SearchClient, connect, quote
 from es_rerank.demo.shops import Shop
 from es_rerank.engine.cache import cache_folder, locked
@@ -106,7 +107,7 @@ def index_documents(
         ({"index": {"_index": index, "_id": key}}, orjson.dumps(document).decode())
         for key, document in documents.items()
     )
-    for ok, item in client.bulk(actions, chunk_size=BULK_DOCUMENTS):
+    for ok, item in send_stream(client, actions, chunk_size=BULK_DOCUMENTS):
         if not ok:
             raise EsRerankError(f"the engine refused product {item.get('_id')}: {item}")
     client.request("POST", f"/{quote(index)}/_forcemerge", params={"max_num_segments": 1})

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from es_rerank.cluster.bulk import send_stream
 from es_rerank.cluster.client import SearchClient, connect
 from es_rerank.cluster.source import count_documents, open_source, read_documents
 from es_rerank.engine.node import Node
@@ -27,7 +28,7 @@ def _fill(client: SearchClient, index: str, shards: int, count: int) -> None:
         ({"index": {"_index": index, "_id": str(n)}}, f'{{"n":{n},"even":{n % 2 == 0}}}'.lower())
         for n in range(count)
     ]
-    assert all(ok for ok, _ in client.bulk(actions, chunk_size=500))
+    assert all(ok for ok, _ in send_stream(client, actions, chunk_size=500))
     client.request("POST", f"/{index}/_refresh")
 
 

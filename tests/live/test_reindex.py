@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from es_rerank.cluster.bulk import send_stream
 from es_rerank.cluster.client import SearchClient, connect
 from es_rerank.cluster.fields import find_fields
 from es_rerank.cluster.source import count_documents, open_source, read_documents
@@ -98,7 +99,7 @@ def _fill(client: SearchClient, index: str, count: int, **changed: Any) -> dict[
     for number, (key, source) in enumerate(sources.items()):
         routing = {"routing": f"r{number % 11}"} if number % 3 == 0 else {}
         actions.append(({"index": {"_index": index, "_id": key, **routing}}, source))
-    assert all(ok for ok, _ in client.bulk(actions, chunk_size=1000))
+    assert all(ok for ok, _ in send_stream(client, actions, chunk_size=1000))
     client.request("POST", f"/{index}/_refresh")
     return sources
 
@@ -123,7 +124,7 @@ def test_every_document_of_five_shards_is_read_once(
     # What happens after the point in time was opened must not be seen.
     other = {"index": {"_index": index_name, "_id": "late"}}
     gone = f"/{index_name}/_delete_by_query" if client.kind == "opensearch" else None
-    assert all(ok for ok, _ in client.bulk([(other, '{"price": 1}')], chunk_size=1))
+    assert all(ok for ok, _ in send_stream(client, [(other, '{"price": 1}')], chunk_size=1))
     if gone:
         query = {"query": {"match_all": {}}, "max_docs": 500}
         client.request("POST", gone, query, params={"refresh": True})
@@ -248,7 +249,7 @@ def test_failed_documents(
         ({"index": {"_index": index_name, "_id": str(n)}}, json.dumps({"title": f"t{n}", **extra}))
         for n, extra in enumerate([{}, {"released": "soon"}] * 8)
     ]
-    assert all(ok for ok, _ in client.bulk(actions, chunk_size=100))
+    assert all(ok for ok, _ in send_stream(client, actions, chunk_size=100))
     strict = {"properties": {"released": {**lenient, "ignore_malformed": False}}}
     client.request("PUT", f"/{index_name}/_mapping", strict)
     client.request("POST", f"/{index_name}/_refresh")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
+from es_rerank.cluster.bulk import send_stream
 from es_rerank.cluster.client import SearchClient
 from es_rerank.cluster.shards import read_shards, read_span
 from es_rerank.cluster.source import open_source
@@ -47,7 +48,7 @@ def fill(client: SearchClient, index: str, count: int) -> None:
                 head["routing"] = f"p{number - 1}"
                 source["part"] = {"name": "offer", "parent": f"p{number - 1}"}
         actions.append(({"index": head}, json.dumps(source)))
-    assert all(ok for ok, _ in client.bulk(actions, chunk_size=1000))
+    assert all(ok for ok, _ in send_stream(client, actions, chunk_size=1000))
     client.request("POST", f"/{index}/_refresh")
 
 

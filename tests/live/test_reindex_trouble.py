@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from es_rerank.cluster.bulk import send_stream
 from es_rerank.cluster.client import SearchClient
 from es_rerank.cluster.source import count_documents
 from tests.live.conftest import Hook, Reindex
@@ -25,7 +26,7 @@ def fill(client: SearchClient, index: str, count: int = 60, **body: Any) -> None
         ({"index": {"_index": index, "_id": str(n)}}, f'{{"n":{n},"title":"t {n}"}}')
         for n in range(count)
     ]
-    assert all(ok for ok, _ in client.bulk(actions, chunk_size=1000))
+    assert all(ok for ok, _ in send_stream(client, actions, chunk_size=1000))
     client.request("POST", f"/{index}/_refresh")
 
 
