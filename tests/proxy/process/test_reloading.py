@@ -104,6 +104,7 @@ def test_what_needs_a_restart_is_named(tmp_path: Path, url: str) -> None:
 
 def test_the_log_level_changes_unless_a_flag_sets_it(tmp_path: Path, url: str) -> None:
     with running(tmp_path, tables(url)) as proxy:
+        proxy.wait_until_applied()  # signals are taken by now
         proxy.write(tables(url, telemetry={"log_level": "error"}, proxy={"port": 1}))
         proxy.signal(signal.SIGHUP)
         proxy.file.write_text("broken")

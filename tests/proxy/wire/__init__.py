@@ -127,9 +127,11 @@ def upstream(script: Script | None = None, count_only: bool = False) -> Iterator
         raw.address = server.server_address[:2]  # type: ignore[assignment]
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
-        yield raw
-        server.shutdown()
-        thread.join()
+        try:
+            yield raw
+        finally:  # a server that goes on serving its closed socket takes a core
+            server.shutdown()
+            thread.join()
 
 
 def answer(
