@@ -29,7 +29,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     """Save a BERT classifier of two layers with so many labels, and a tokenizer of its own."""
     import torch
     import transformers
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -38,39 +37,57 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     @cache
     def make(labels: int) -> Path:
         folder = tmp_path_factory.mktemp(f"labels-{labels}")
-        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-        vocabulary = {word: i for i, word in enumerate([*specials, *WORDS, *NUMBERS])}
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.Lowercase()
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-        )
-        library.PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer,
-            pad_token="[PAD]",
-            unk_token="[UNK]",
-            cls_token="[CLS]",
-            sep_token="[SEP]",
-            model_max_length=48,
-        ).save_pretrained(folder)
+        size = save_words(folder, [*WORDS, *NUMBERS])
         torch.manual_seed(labels)
-        config = library.BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=48,
-            initializer_range=0.5,  # so that scores differ
-            num_labels=labels,
-        )
+        config = tiny_config(size, initializer_range=0.5, num_labels=labels)  # so scores differ
         library.BertForSequenceClassification(config).eval().save_pretrained(folder)
         return folder
 
     return make
+
+
+def save_words(folder: Path, words: Sequence[str], **how: Any) -> int:
+    """Save a tokenizer that knows these words, as BERT's is made; how many tokens it has."""
+    import transformers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: i for i, word in enumerate([*specials, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    library: Any = transformers
+    library.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=48,
+        **how,
+    ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+def tiny_config(vocabulary: int, **more: Any) -> Any:
+    """Of a BERT of two layers with so many tokens."""
+    import transformers
+
+    library: Any = transformers
+    return library.BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=48,
+        **more,
+    )
 
 
 def classify(folder: Path, query: str, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from es_rerank.training.catalogue import Product, load_catalogue
+from tests.models.conftest import save_words, tiny_config
 
 BRANDS = ("Acme", "Bolt", "Corax")
 COLOURS = ("red", "blue", "black")
@@ -58,7 +59,6 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers whose words are the catalogue's."""
     import torch
     import transformers
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -66,33 +66,9 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backbone")
     told = " ".join(f"{row['title']} {row['description']}" for row in rows()).lower()
     words = dict.fromkeys(told.replace(".", " . ").split())
-    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    library.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=48,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    ).save_pretrained(folder)
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    size = save_words(folder, list(words), model_input_names=names)
     torch.manual_seed(3)
-    config = library.BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=48,
-        initializer_range=0.3,
-    )
+    config = tiny_config(size, initializer_range=0.3)
     library.BertModel(config).eval().save_pretrained(folder)
     return folder
