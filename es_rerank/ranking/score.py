@@ -294,19 +294,27 @@ def put_vectors(
     return replace(candidates, vectors=vectors, has_vector=present)
 
 
-def compare_known(query: NDArray[np.float32], candidates: Candidates) -> Scores | None:
-    """Cosines of a query's vector (d,) with the documents', (n,).
+def compare(query: NDArray[np.float32], candidates: Candidates) -> Scores | None:
+    """Cosines of a query's vector (d,) with the documents', (n,), NaN for one without a vector.
 
-    A document without a vector gets the mean of the others', so that it is neither raised nor
-    lowered; None where no document has one of that length.
+    None where no document has one of that length.
     """
-    if candidates.vectors is None or candidates.vectors.shape[1] != len(query):
+    vectors, known = candidates.vectors, candidates.has_vector
+    if vectors is None or vectors.shape[1] != len(query):
         return None
-    cosines: Scores = (candidates.vectors @ query).astype(np.float64)
-    known = candidates.has_vector
-    if known is not None and not known.all():
-        if not known.any():
-            return None
+    if known is not None and not known.any():
+        return None
+    cosines: Scores = (vectors @ query).astype(np.float64)
+    if known is not None:
+        cosines[~known] = np.nan
+    return cosines
+
+
+def compare_known(query: NDArray[np.float32], candidates: Candidates) -> Scores | None:
+    """As `compare`, but a document without a vector gets the mean of the others', so that it is
+    neither raised nor lowered."""
+    cosines, known = compare(query, candidates), candidates.has_vector
+    if cosines is not None and known is not None and not known.all():
         cosines[~known] = cosines[known].mean()
     return cosines
 

@@ -11,7 +11,7 @@ from es_rerank.proxy.scoring.job import Job, LateError, read_windows
 from es_rerank.proxy.scoring.pairs import Ask, Pairs
 from es_rerank.ranking.blend import blend
 from es_rerank.ranking.pipeline import Judged, Ranking, finish, prepare
-from es_rerank.ranking.score import PairScorer, VectorCache, check_scores
+from es_rerank.ranking.score import PairScorer, VectorCache, check_scores, compare
 
 OVERDUE_S = 0.05
 """A call of the model that is later than that is a failure of the model's."""
@@ -84,12 +84,10 @@ def promise(opened: Opened, vectors: VectorCache | None) -> list[int]:
     missing = opened.ask.missing()
     known = candidates.has_vector
     if vectors is None or candidates.vectors is None or (known is not None and not known.any()):
+        return missing  # before the query is embedded for nothing
+    cosine = compare(vectors.encode([window.query or ""])[0], candidates)
+    if cosine is None:
         return missing
-    if candidates.vectors.shape[1] != vectors.encoder.dimensions:
-        return missing
-    cosine = (candidates.vectors @ vectors.encode([window.query or ""])[0]).astype(np.float64)
-    if known is not None:
-        cosine[~known] = np.nan
     blended = blend(candidates.first_stage, cosine, window.options.weights)
     rows = np.asarray(opened.rows)[missing]
     return [missing[i] for i in np.argsort(-blended[rows], kind="stable").tolist()]
