@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from es_rerank.cluster.bulk import Pace
 from es_rerank.cluster.client import SearchClient
 from es_rerank.cluster.shards import read_shards, read_span
 from es_rerank.cluster.sink import delete_action, write_actions
 from es_rerank.cluster.source import count_documents, open_source
-from es_rerank.enrich.sources.index import IndexSource
+from es_rerank.enrich.sources.index import IDS, IndexSource, as_record
 from es_rerank.enrich.sources.source import Source
-
-IDS = 1000
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,6 @@ class Compared:
     def missing(self) -> int:
         """How many are not there; below zero when there are too many."""
         return self.wanted - self.held
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether as many are there as belong there."""
-        return self.held == self.wanted
 
 
 def compare(
@@ -59,16 +50,8 @@ def remove_gone(client: SearchClient, index: str, source: Source, pace: Pace) ->
     for shard in read_shards(client, described):
         span = (0, shard.until)
         for hits in read_span(client, index, shard.number, span, size=IDS, fields=False):
-            keys = [
-                (
-                    str(msgspec.json.decode(hit.id)),
-                    None
-                    if isinstance(hit.routing, msgspec.UnsetType)
-                    else str(msgspec.json.decode(hit.routing)),
-                )
-                for hit in hits
-            ]
-            gone = source.missing(keys)
+            records = map(as_record, hits)
+            gone = source.missing([(record.id, record.route) for record in records])
             if gone:
                 write_actions(client, index, [delete_action(*key) for key in gone], pace)
                 removed += len(gone)

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import orjson
 
 from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.shards import RawHit, Shard, count_until, read_shards, read_span
@@ -101,37 +100,26 @@ class IndexSource:
         """The documents with these ids and routings, as they are now."""
         wanted = set(keys)
         found: list[Record] = []
-        every = [key for key, _ in keys]
-        for start in range(0, len(every), IDS):
-            ids = {"ids": {"values": every[start : start + IDS]}}
-            query = {"bool": {"filter": [ids, self.wanted or {"match_all": {}}]}}
+        for query in self._by_ids(keys):
             for shard in self._shards:
-                span = (0, shard.until)
-                for hits in read_span(
-                    self.client,
-                    self.described.index,
-                    shard.number,
-                    span,
-                    size=IDS,
-                    query=query,
-                    fields=True if self.fields is None else self.fields,
-                ):
+                for hits in self._pages(shard.number, 0, shard.until, IDS, query):
                     found += _page(self.described.index, hits).records
         return Page([record for record in found if (record.id, record.route) in wanted])
 
     def missing(self, keys: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
         """Those of the ids and routings that no document has now."""
         gone = dict.fromkeys(keys)
-        for start in range(0, len(keys), IDS):
-            ids = {"ids": {"values": [key for key, _ in keys[start : start + IDS]]}}
-            body = {
-                "size": 10 * IDS,
-                "query": {"bool": {"filter": [ids, self.wanted or {"match_all": {}}]}},
-                "_source": False,
-            }
+        for query in self._by_ids(keys):
+            body = {"size": 10 * IDS, "query": query, "_source": False}
             for hit in self.client.search(self.described.index, body).hits:
                 gone.pop((hit.id, hit.routing), None)
         return list(gone)
+
+    def _by_ids(self, keys: Sequence[tuple[str, str | None]]) -> Iterator[Mapping[str, Any]]:
+        """Queries for the documents with these ids, whatever their routing, so many at a time."""
+        for start in range(0, len(keys), IDS):
+            ids = {"ids": {"values": [key for key, _ in keys[start : start + IDS]]}}
+            yield {"bool": {"filter": [ids, self.wanted or {"match_all": {}}]}}
 
     def _page(self) -> int:
         return max(LEAST_PAGE, min(self.page_size, int(PAGE_BYTES / max(self._size, 1.0))))
@@ -144,25 +132,31 @@ class IndexSource:
                 self._size = (self._size + size) / 2
             yield page
 
-    def _pages(self, shard: int, start: int, end: int, size: int) -> Iterator[list[RawHit]]:
+    def _pages(
+        self, shard: int, start: int, end: int, size: int, query: Mapping[str, Any] | None = None
+    ) -> Iterator[list[RawHit]]:
+        """Pages of a span; query: in the place of our own."""
         return read_span(
             self.client,
             self.described.index,
             shard,
             (start, end),
             size=size,
-            query=self.wanted,
+            query=query or self.wanted,
             fields=True if self.fields is None else self.fields,
         )
 
 
 def _page(index: str, hits: Sequence[RawHit]) -> Page:
-    unset = msgspec.UnsetType
-    records = []
     for hit in hits:
-        if isinstance(hit.source, unset):
-            shown = orjson.loads(bytes(hit.id))
-            raise DataError(f"{index} keeps no `_source` of the document {shown!r}.")
-        routing = None if isinstance(hit.routing, unset) else bytes(hit.routing)
-        records.append(Record(bytes(hit.id), routing, hit.sort[0], bytes(hit.source)))
-    return Page(records)
+        if isinstance(hit.source, msgspec.UnsetType):
+            raise DataError(f"{index} keeps no `_source` of the document {as_record(hit).id!r}.")
+    return Page([as_record(hit) for hit in hits])
+
+
+def as_record(hit: RawHit) -> Record:
+    """The hit as a record, `raw` empty where it shows no `_source`."""
+    unset = msgspec.UnsetType
+    routing = None if isinstance(hit.routing, unset) else bytes(hit.routing)
+    raw = b"" if isinstance(hit.source, unset) else bytes(hit.source)
+    return Record(bytes(hit.id), routing, hit.sort[0], raw)
