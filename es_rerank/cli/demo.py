@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import click
 
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import FOLDER, json_option, sayer
 from es_rerank.config import load_settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder of icecat_products.jsonl.gz and chorus_ratings_dev.csv.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="The proxy's port; 9400 by default.")
@@ -57,10 +57,7 @@ def command(
     from es_rerank.proxy.server import listen, serve_in_thread
     from es_rerank.telemetry import configure_logging
 
-    def report(message: str) -> None:
-        if not obj["quiet"]:
-            click.echo(message, err=True)
-
+    report = sayer(obj)
     configure_logging("info" if obj["verbose"] else "warning")
     given = {"proxy": {"port": port}}
     wanted = load_settings(obj["config_file"], given).proxy

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import json_option, sayer
 from es_rerank.engine import detached
 from es_rerank.engine.kinds import KINDS, KindName
 
@@ -42,7 +41,7 @@ def up(obj: dict[str, Any], kind: KindName, port: int | None, heap: str) -> None
     Its data are kept in the cache folder, one folder per kind (and per --port), and are there
     again when it is next started.
     """
-    report = _report(obj)
+    report = sayer(obj)
     node, booted = detached.start(kind, port, heap, report)
     if not booted:
         report(f"{KINDS[kind].title} {node.version} is already running (process {node.pid}).")
@@ -62,7 +61,7 @@ def down(obj: dict[str, Any], kind: KindName | None, port: int | None) -> None:
 
     Example: es-rerank engine down --kind opensearch
     """
-    report = _report(obj)
+    report = sayer(obj)
     nodes = detached.running(kind, port)
     for node in nodes:
         detached.stop(node)
@@ -90,18 +89,10 @@ def status(obj: dict[str, Any], kind: KindName | None, port: int | None) -> None
     for node in nodes:
         click.echo(f"{node.kind} {node.version}  {node.url}  process {node.pid}  log {node.log}")
     if not nodes:
-        _report(obj)("No node is running. Start one: es-rerank engine up")
+        sayer(obj)("No node is running. Start one: es-rerank engine up")
 
 
 def _described(node: detached.Detached) -> dict[str, Any]:
     described = asdict(node)
     del described["started"]  # means something on this machine alone
     return described
-
-
-def _report(obj: dict[str, Any]) -> Callable[[str], None]:
-    def say(message: str) -> None:
-        if not obj["quiet"]:
-            click.echo(message, err=True)
-
-    return say

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import FILE, FOLDER, json_option, sayer
 from es_rerank.config import Settings, load_settings
 from es_rerank.datasets.judgments import Format
 from es_rerank.errors import ConfigError, QualityError
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from es_rerank.evaluation.report import Report
     from es_rerank.evaluation.runs import Endpoint
     from es_rerank.evaluation.subject import Subject
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -87,7 +85,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--write-verdict", is_flag=True, help="Tell the proxy, in the index's mapping.")
 @click.option("--html", "html_file", type=FILE, help="Write the report as a page.")
 @click.option("--out", "out_file", type=FILE, help="Write the report as JSON.")
-@click.option("--save-runs", type=click.Path(file_okay=False, path_type=Path), help="TREC runs.")
+@click.option("--save-runs", type=FOLDER, help="TREC runs.")
 @json_option
 @click.pass_obj
 def command(obj: dict[str, Any], /, index: str, **options: Any) -> None:
@@ -117,10 +115,7 @@ def command(obj: dict[str, Any], /, index: str, **options: Any) -> None:
     if options["write_verdict"] and not options["judgments"]:
         raise ConfigError("--write-verdict needs people's judgments: name a file with --judgments")
 
-    def say(message: str) -> None:
-        if not obj["quiet"]:
-            click.echo(message, err=True)
-
+    say = sayer(obj)
     with connected(settings) as client:
         subject = read_subject(client, options)
         report = evaluate(settings, client, index, subject, measures, options, say)

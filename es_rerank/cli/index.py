@@ -11,6 +11,7 @@ import orjson
 
 from es_rerank.cli.output import json_option
 from es_rerank.cluster.client import SearchClient, connect_upstream
+from es_rerank.cluster.templates import swap_alias
 from es_rerank.cluster.versions import (
     Version,
     choose_old,
@@ -18,7 +19,6 @@ from es_rerank.cluster.versions import (
     find_before,
     find_version,
     list_versions,
-    swap_to,
 )
 from es_rerank.config import load_settings
 from es_rerank.enrich.run.record import COMPLETE, read_record
@@ -178,7 +178,7 @@ def prune(
 
 def tell_swap(obj: Mapping[str, Any], client: SearchClient, alias: str, version: Version) -> None:
     """Move the alias and say so."""
-    before = swap_to(client, alias, version)
+    before = swap_alias(client, alias, version.index)
     if obj["json"]:
         shown = {"alias": alias, "index": version.index, "before": before}
         click.echo(orjson.dumps(shown))

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from es_rerank import __version__
+from es_rerank.cli.output import FILE
 from es_rerank.errors import EsRerankError
 
 INTERRUPTED = 130
@@ -48,7 +49,7 @@ class LazyGroup(click.Group):
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="TOML file of settings. Without it, es-rerank.toml is read where it lies here.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")

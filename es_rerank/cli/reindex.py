@@ -13,7 +13,7 @@ import click
 import orjson
 
 from es_rerank.cli.dead_letter import FailureLog, read_failed
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import FILE, json_option
 from es_rerank.cli.progress import show_progress
 from es_rerank.cli.reindex_report import (
     describe_estimate,
@@ -67,7 +67,7 @@ def read_query(_: click.Context, __: click.Parameter, value: str | None) -> dict
 @click.option(
     "--recipe",
     "recipe_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="TOML file that says which enrichers run, and how. Default: vector and summary.",
 )
 @click.option("--copy", is_flag=True, help="Add nothing: copy the documents as they are.")
@@ -110,7 +110,7 @@ def read_query(_: click.Context, __: click.Parameter, value: str | None) -> dict
 @click.option("--accept-failures", is_flag=True, help="Move the alias though documents failed.")
 @click.option(
     "--retry-failed",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Read the documents in this file of failures again.",
 )
 @click.option("--restart", is_flag=True, help="Begin anew where an earlier run could be gone on.")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import FILE, FOLDER, json_option, sayer
 from es_rerank.cli.train_judgments import judgments
 from es_rerank.cli.train_suggest import suggest
 from es_rerank.errors import ConfigError
@@ -35,7 +34,7 @@ command.add_command(suggest)
 @click.option(
     "--recipe",
     "recipe_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="TOML file of the training; without it the recipe of the default model.",
 )
 @click.option(
@@ -46,14 +45,14 @@ command.add_command(suggest)
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=Path("model"),
     show_default=True,
     help="Folder of the model, for `[model] name`.",
 )
 @click.option(
     "--run",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=Path("training/run"),
     show_default=True,
     help="Folder of checkpoints and logs; a run that was stopped goes on from there.",
@@ -117,14 +116,14 @@ def reranker(
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=Path("model"),
     show_default=True,
     help="Folder of the mean.",
 )
 @click.option(
     "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=Path("training/cache"),
     show_default=True,
     help="Folder where the catalogues' vectors are kept.",
@@ -152,16 +151,6 @@ def require_packages() -> None:
                 f"training needs the package {package}, which the extra `train` brings: "
                 "pip install 'es-rerank[train]'"
             )
-
-
-def sayer(obj: dict[str, Any]) -> Callable[[str], None]:
-    """What tells how far it is, on stderr; nothing with --quiet."""
-
-    def say(text: str) -> None:
-        if not obj["quiet"]:
-            click.echo(text, err=True)
-
-    return say
 
 
 def tell(result: Result, obj: dict[str, Any]) -> None:

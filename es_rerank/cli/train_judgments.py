@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import FILE, json_option
 from es_rerank.errors import ConfigError
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN_PLACES = 10
 
 

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from es_rerank.cli.output import json_option
+from es_rerank.cli.output import FILE, FOLDER, json_option, sayer
 from es_rerank.config import Settings, load_settings
 from es_rerank.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from es_rerank.ranking.score import VectorCache
     from es_rerank.training.suggest.pool import Found
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -55,7 +53,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--id-field", help="Field that judgments know documents by. Default: _id.")
 @click.option(
     "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=Path("training/cache"),
     show_default=True,
     help="Folder where a catalogue's vectors are kept.",
@@ -138,10 +136,7 @@ def ask(obj: dict[str, Any], index: str | None, options: dict[str, Any]) -> dict
         for document in rated
     ]
 
-    def say(text: str) -> None:
-        if not obj["quiet"]:
-            click.echo(text, err=True)
-
+    say = sayer(obj)
     say("Loading the model ...")
     scorer, vectors = load(settings.model, settings.plugins)
     weights = Weights(settings.rerank.relevance_weight, settings.rerank.first_stage_weight)

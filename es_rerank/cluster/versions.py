@@ -10,7 +10,7 @@ from typing import Any
 from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.fields import NAMESPACE
 from es_rerank.cluster.source import SourceIndex
-from es_rerank.cluster.templates import FIELD_LIMIT, next_version, swap_alias
+from es_rerank.cluster.templates import FIELD_LIMIT, next_version
 from es_rerank.errors import ClusterError, ConfigError
 
 
@@ -122,11 +122,6 @@ def find_before(versions: Sequence[Version], alias: str) -> Version:
     if live[0] == 0:
         raise ConfigError(f"there is no version before {versions[0].index} to go back to")
     return versions[live[0] - 1]
-
-
-def swap_to(client: SearchClient, alias: str, version: Version) -> list[str]:
-    """Point the alias at the version, in one step; return what it stood for before."""
-    return swap_alias(client, alias, version.index)
 
 
 def choose_old(versions: Sequence[Version], keep: int) -> list[Version]:
