@@ -158,6 +158,8 @@ def tell(result: Result, obj: dict[str, Any]) -> None:
     if obj["json"]:
         click.echo(json.dumps({"folder": str(result.folder), "figures": result.figures}))
         return
-    for name, value in result.figures.items():
-        click.echo(f"{name}: {value}")
+    for section, rows in result.figures.items():
+        click.echo(f"{section}:")
+        for name, value in rows.items():
+            click.echo(f"  {name}: {value}")
     click.echo(f"The model is in {result.folder}.")

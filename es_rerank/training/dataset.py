@@ -27,12 +27,14 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Dataset:
     """texts: (n,) of all catalogues. owners: (n,) a number per brand. train: groups in the order
-    they are used. held: validation windows, of topics that `train` never asks for."""
+    they are used. held: validation windows, of topics that `train` never asks for. vectors: (n, d)
+    unit rows of the texts."""
 
     texts: Sequence[str]
     owners: NDArray[np.int64]
     train: Sequence[Group]
     held: Sequence[Group]
+    vectors: NDArray[np.float32]
 
 
 def build(
@@ -54,6 +56,7 @@ def build(
     chance = random.Random(labels.seed)
     texts: list[str] = []
     brands: list[str] = []
+    parts: list[NDArray[np.float32]] = []
     train: list[Group] = []
     held: list[Group] = []
     learnt = tested = 0
@@ -70,6 +73,7 @@ def build(
         train += shift(for_train, len(texts))
         held += shift(for_held, len(texts))
         texts += [product.text for product in products]
+        parts.append(vectors)
         brands += [product.brand or f"?{i}" for i, product in enumerate(products)]
     if judged.files:
         check_judged(judged, learnt, tested)
@@ -82,7 +86,8 @@ def build(
         )
     random.Random(seed).shuffle(train)
     numbers = {brand: i for i, brand in enumerate(dict.fromkeys(brands))}
-    return Dataset(texts, np.array([numbers[b] for b in brands]), train, held)
+    owners = np.array([numbers[b] for b in brands])
+    return Dataset(texts, owners, train, held, np.concatenate(parts))
 
 
 def make_weak(

@@ -97,7 +97,11 @@ def find_version(library: str) -> str:
 def write_card(manifest: Manifest) -> str:
     """The model card (Mitchell et al., FAT* 2019)."""
     recipe = manifest.training["recipe"]
-    figures = "\n".join(f"| {name} | {value} |" for name, value in manifest.card.items())
+    figures = "\n".join(
+        f"\n| {section} | |\n|---|---|\n"
+        + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+        for section, rows in manifest.card.items()
+    )
     return f"""# A reranker for es-rerank
 
 Reads a shopper's query and a product's text together and says how well they suit each other
@@ -110,8 +114,7 @@ Reads a shopper's query and a product's text together and says how well they sui
 - Not for: judging people, or texts other than products. It knows what its catalogues' types,
   brands and attributes say, and repeats what they lack.
 
-| held-out weak labels, topics never trained on | |
-|---|---|
+Measured on held-out weak labels, topics never trained on:
 {figures}
 """
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from es_rerank.errors import ConfigError
@@ -18,8 +20,10 @@ from es_rerank.models.manifest import ADAPTER, HEADS, Manifest, read_manifest
 from es_rerank.models.reranker import load_reranker
 from es_rerank.training.dataset import Say, build
 from es_rerank.training.export import name_catalogues, write_folder
+from es_rerank.training.groups import Group
 from es_rerank.training.recipe import Recipe
-from es_rerank.training.reranker import Result, measure
+from es_rerank.training.report import report
+from es_rerank.training.reranker import Result
 from es_rerank.training.train import choose_share
 
 Tensors = Mapping[str, Tensor]
@@ -52,7 +56,18 @@ def average_models(
     model = load_reranker(out, "cpu", "fp32")
     logits = [model.score_pairs(g.query, [data.texts[i] for i in g.rows]) for g in data.held]
     share, _ = choose_share(data.held, logits)
-    figures = measure(data.held, logits, share)
+
+    def read(
+        group: Group, stuffed: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        quoting = set(stuffed)
+        texts = [
+            f"{group.query} {data.texts[row]}" if place in quoting else data.texts[row]
+            for place, row in enumerate(group.rows)
+        ]
+        return model.read_lists([(group.query, texts)])
+
+    figures = report(data, read, share)
     training = {
         "mean_of": [
             {

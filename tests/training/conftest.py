@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from es_rerank.models.embedder import load_embedder
 from es_rerank.training.catalogue import Product, load_catalogue
+from es_rerank.training.dataset import Dataset, build
+from es_rerank.training.recipe import Recipe
 from tests.models.conftest import save_words, tiny_config
 
 BRANDS = ("Acme", "Bolt", "Corax")
@@ -72,3 +75,32 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny_config(size, initializer_range=0.3)
     library.BertModel(config).eval().save_pretrained(folder)
     return folder
+
+
+def make_recipe(backbone: Path, shop: Path, **changes: Any) -> Recipe:
+    """A recipe of seconds; changes: part -> settings."""
+    parts: dict[str, dict[str, Any]] = {
+        "labels": {"wishes": 60, "group": 6, "held_out": 0.2, "validation": 8, "window": 8},
+        "adapter": {
+            "backbone": str(backbone), "rank": 4, "layers": 2, "max_tokens": 32,
+            "served_tokens": 40, "facets": 8,
+        },
+        "objective": {},
+        "schedule": {
+            "steps": 12, "learning_rate": 0.01, "evaluate_every": 6, "checkpoint_every": 3,
+        },
+    }  # fmt: skip
+    for name, settings in changes.items():
+        parts[name] |= settings
+    return Recipe.model_validate({"catalogues": [str(shop)], **parts})
+
+
+@pytest.fixture(scope="session")
+def data(backbone: Path, shop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The catalogue's groups."""
+    recipe = make_recipe(backbone, shop_folder)
+    cache = tmp_path_factory.mktemp("cache")
+    embedder = load_embedder(str(backbone), "cpu")
+    found = build(recipe.catalogues, recipe.labels, 1, embedder, cache, lambda _: None)
+    assert list(cache.glob("vectors-*.npy"))
+    return found

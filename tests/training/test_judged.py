@@ -26,8 +26,7 @@ from es_rerank.training.judged import (
 )
 from es_rerank.training.recipe import Judged, Labels
 from es_rerank.training.reranker import train_reranker
-from tests.training.conftest import BRANDS, COLOURS, TYPES
-from tests.training.test_train import make_recipe
+from tests.training.conftest import BRANDS, COLOURS, TYPES, make_recipe
 
 QUERIES = [f"{colour} {kind}" for colour in COLOURS for kind in TYPES]
 
@@ -167,7 +166,7 @@ def test_judgments_alone_teach_what_they_say(
     card = (tmp_path / "model" / "README.md").read_text()
     assert "on judgments (judgments.csv). Do not measure it by those." in card
     assert read_manifest(result.folder).training["recipe"]["judged"]["files"] == ["judgments.csv"]
-    assert any("judged" in name for name in result.figures)
+    assert any("judged" in name for name in result.figures["ranking"])
     model = load_reranker(result.folder, "cpu")
     texts = [f"{BRANDS[0]} {kind} red. This {kind} {what}" for kind, what in TYPES.items()]
     right = [

@@ -13,7 +13,8 @@ from es_rerank.models.network import load_parts
 from es_rerank.models.reranker import load_reranker
 from es_rerank.training.reranker import train_reranker
 from es_rerank.training.soup import average_models
-from tests.training.test_train import TEXTS, make_recipe
+from tests.training.conftest import make_recipe
+from tests.training.test_train import TEXTS
 
 
 def quiet(text: str) -> None:

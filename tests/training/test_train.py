@@ -14,44 +14,16 @@ import torch
 
 from es_rerank.cli.main import cli
 from es_rerank.errors import ConfigError, ModelError
-from es_rerank.models.embedder import load_embedder
 from es_rerank.models.manifest import MANIFEST, read_manifest
 from es_rerank.models.reranker import load_reranker
-from es_rerank.training.dataset import Dataset, build
+from es_rerank.training.dataset import Dataset
 from es_rerank.training.export import export
 from es_rerank.training.pairs import Pairs
 from es_rerank.training.recipe import Recipe, read_recipe
 from es_rerank.training.train import BEST, CHECKPOINT, choose_share, score_groups, start, train
+from tests.training.conftest import make_recipe
 
 TEXTS = ["acme running shoes red", "bolt garden gnome", "shoe rack " * 40, "sun hat"]
-
-
-def make_recipe(backbone: Path, shop: Path, **changes: Any) -> Recipe:
-    """A recipe of seconds; changes: part -> settings."""
-    parts: dict[str, dict[str, Any]] = {
-        "labels": {"wishes": 60, "group": 6, "held_out": 0.2, "validation": 8, "window": 8},
-        "adapter": {
-            "backbone": str(backbone), "rank": 4, "layers": 2, "max_tokens": 32,
-            "served_tokens": 40, "facets": 8,
-        },
-        "objective": {},
-        "schedule": {
-            "steps": 12, "learning_rate": 0.01, "evaluate_every": 6, "checkpoint_every": 3,
-        },
-    }  # fmt: skip
-    for name, settings in changes.items():
-        parts[name] |= settings
-    return Recipe.model_validate({"catalogues": [str(shop)], **parts})
-
-
-@pytest.fixture(scope="module")
-def data(backbone: Path, shop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    recipe = make_recipe(backbone, shop_folder)
-    cache = tmp_path_factory.mktemp("cache")
-    embedder = load_embedder(str(backbone), "cpu")
-    found = build(recipe.catalogues, recipe.labels, 1, embedder, cache, lambda _: None)
-    assert list(cache.glob("vectors-*.npy"))
-    return found
 
 
 def run(recipe: Recipe, data: Dataset, folder: Path) -> Any:
@@ -142,20 +114,21 @@ def test_accumulating_is_the_same_step(
 ) -> None:
     still = {"adapter": {"dropout": 0.0}, "labels": {"stuffed": 0.0}}
     steady = {"steps": 2, "groups_per_step": 4, "optimizer": "sgd"}
+    calm = without_dropout(backbone, tmp_path / "calm")
     for name, parts in (("one", 1), ("four", 4)):
         schedule = {**steady, "accumulate": parts}
-        recipe = make_recipe(backbone, shop_folder, schedule=schedule, **still)
-        for dropout in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            change_config(backbone, dropout)
-        run(recipe, data, tmp_path / name)
+        run(make_recipe(calm, shop_folder, schedule=schedule, **still), data, tmp_path / name)
     one, four = weights_of(tmp_path / "one"), weights_of(tmp_path / "four")
     assert all(torch.allclose(one[name], four[name], atol=1e-5) for name in one)
 
 
-def change_config(backbone: Path, name: str) -> None:
-    """No dropout in the backbone: parts would draw it differently."""
-    config = json.loads((backbone / "config.json").read_text())
-    (backbone / "config.json").write_text(json.dumps({**config, name: 0.0}))
+def without_dropout(backbone: Path, folder: Path) -> Path:
+    """A copy of the backbone without dropout: parts would draw it differently."""
+    shutil.copytree(backbone, folder)
+    config = json.loads((folder / "config.json").read_text())
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config | still))
+    return folder
 
 
 def test_early_stopping_ends_a_run_that_gains_nothing(
