@@ -9,6 +9,7 @@ from es_rerank.config import ModelSettings, RerankSettings, ScoreCacheSettings
 from es_rerank.config.model import OWN
 from es_rerank.plugins import load_plugin
 from es_rerank.proxy.scoring.identity import identify
+from es_rerank.proxy.scoring.pages import release_pages
 from es_rerank.proxy.scoring.pairs import Pairs, warm
 from es_rerank.proxy.scoring.score_cache import ScoreCache
 from es_rerank.proxy.scoring.thread import DEADLINE
@@ -70,6 +71,7 @@ def load(settings: ModelSettings, plugins: Mapping[str, Mapping[str, Any]]) -> L
     else:
         scorer = load_pairs(settings)
         vectors = VectorCache(load_embedder(settings.embedder, settings.device))
+    release_pages()  # before warming up, which brings back what serving needs
     vectors.encode([f"{i} {WARM_UP}" for i in range(ENOUGH_TO_TIME)])
     return scorer, vectors
 
