@@ -27,6 +27,7 @@ from es_rerank.cli.reindex_report import (
     shown_samples,
 )
 from es_rerank.cluster.client import SearchClient, connect_node, connect_upstream, quote
+from es_rerank.cluster.fields import IndexFields
 from es_rerank.cluster.source import carry_over, open_source
 from es_rerank.config import Settings, load_settings
 from es_rerank.enrich.run.follow import follow_source
@@ -37,15 +38,23 @@ from es_rerank.enrich.sources.index import IndexSource
 from es_rerank.enrich.sources.rows import find_reader
 from es_rerank.enrich.sources.source import Source
 from es_rerank.enrich.steps.build import build_steps
-from es_rerank.enrich.steps.recipe import Recipe, default_recipe, read_recipe, with_flags
+from es_rerank.enrich.steps.recipe import (
+    GeneratorRecipe,
+    Recipe,
+    default_recipe,
+    read_recipe,
+    with_flags,
+)
 from es_rerank.enrich.steps.step import Step
 from es_rerank.errors import EsRerankError, PartialError
+from es_rerank.models.writer.prompt import Writer
 from es_rerank.plugins import load_plugin
 
 SHOWN_SAMPLES = 3
 TIMED_SAMPLES = 64
 BATCH = 512  # enough that sorting by length leaves almost no padding
 COPY_BATCH = 2000
+GENERATED_BATCH = 64  # so that little that was paid for is lost when a run dies
 
 
 def read_query(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any] | None:
@@ -89,7 +98,8 @@ def read_query(_: click.Context, __: click.Parameter, value: str | None) -> dict
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 10_000),
-    help="Documents read, enriched and written at a time at most. Default: 512; copies 2000.",
+    help="Documents read, enriched and written at a time at most. Default: 512; copies 2000; "
+    "where a generator writes texts 64.",
 )
 @click.option(
     "--slices",
@@ -194,7 +204,7 @@ def command(
             open_any(source, client, settings, recipe, id_field, batch_size, stack),
             dest,
             recipe,
-            lambda chosen, text: load_steps(chosen, text, settings),
+            lambda chosen, found: load_steps(chosen, found, settings),
             limit=limit,
             restart=restart,
             follow=follow,
@@ -253,7 +263,8 @@ def open_any(
 
     Raises ConfigError when it will not do.
     """
-    size = batch_size or (COPY_BATCH if recipe.is_copy else BATCH)
+    usual = GENERATED_BATCH if recipe.generates else COPY_BATCH if recipe.is_copy else BATCH
+    size = batch_size or usual
     if settings.source.url is None and find_reader(Path(name)) is not None:
         if recipe.query is not None or recipe.fields is not None:
             raise click.UsageError("--query and --fields are for an index: a file is taken whole")
@@ -270,7 +281,7 @@ def open_any(
     return IndexSource(origin, described, size, recipe.query, recipe.fields)
 
 
-def load_steps(recipe: Recipe, text_fields: Any, settings: Settings) -> list[Step]:
+def load_steps(recipe: Recipe, fields: IndexFields, settings: Settings) -> list[Step]:
     """The recipe's steps, their models loaded only when a document needs them."""
 
     def load_encoder(name: str) -> Any:
@@ -278,13 +289,38 @@ def load_steps(recipe: Recipe, text_fields: Any, settings: Settings) -> list[Ste
 
         return load_embedder(name, device=settings.model.device)
 
+    def load_writer(generator: GeneratorRecipe) -> Writer:
+        return make_writer(generator, settings.model.device)
+
     return build_steps(
         recipe,
-        text_fields,
+        fields.text,
+        attribute_fields=fields.attributes,
+        load_writer=load_writer,
         model=settings.model.embedder,
         load_encoder=load_encoder,
         load_enricher=lambda name, options: load_plugin("enricher", name, {name: options}),
     )
+
+
+def make_writer(generator: GeneratorRecipe, device: str) -> Writer:
+    """The model that writes; one on this machine is loaded by its first use."""
+    if generator.kind == "local":
+        from es_rerank.models.writer.local import LocalWriter
+
+        return LocalWriter(
+            generator.model,
+            device=device,
+            max_tokens=generator.max_tokens,
+            beams=generator.beams,
+            temperature=generator.temperature or 0.0,
+        )
+    from es_rerank.models.writer.endpoint import EndpointOptions, EndpointWriter
+
+    shared = generator.model_dump(
+        exclude={"kind", "url", "vision", "beams", "max_tokens"}, exclude_unset=True
+    )
+    return EndpointWriter(EndpointOptions(url=generator.url or "", sees=generator.vision, **shared))
 
 
 def start_run(client: SearchClient, plan: Plan, slices: int, log: FailureLog) -> Run:
@@ -296,7 +332,8 @@ def start_run(client: SearchClient, plan: Plan, slices: int, log: FailureLog) ->
 
 def show_samples(plan: Plan, client: SearchClient, *, as_json: bool, quiet: bool) -> None:
     """Enrich a few documents, and say what all would take."""
-    page, bodies, failures, seconds = sample(plan, TIMED_SAMPLES)
+    wanted = SHOWN_SAMPLES if plan.is_paid else TIMED_SAMPLES
+    page, bodies, failures, seconds = sample(plan, wanted)
     keys = [record.id for record in page.records]
     shown = shown_samples(keys, bodies)
     # Those to which most is added: a document without any text shows nothing.

@@ -58,11 +58,20 @@ def result_keys(result: Result, log: FailureLog) -> dict[str, Any]:
 def sample_keys(plan: Plan, count: int, seconds: float) -> dict[str, Any]:
     """The keys of --json that say what the run would take, from enriching `count` documents."""
     each = seconds / max(count, 1)
+    tokens, money = estimate_cost(plan, count)
     return {
         "estimated_s": round(each * plan.expected, 1),
-        "estimated_cost": 0.0,
+        "estimated_cost": round(money, 4),
+        "estimated_tokens": tokens,
         "documents_per_s": round(1 / each, 1) if each else None,
     }
+
+
+def estimate_cost(plan: Plan, count: int) -> tuple[int, float]:
+    """Tokens and money that all documents would use, from those of the samples."""
+    tokens, money = plan.cost
+    share = plan.expected / (count + 1)  # one was enriched twice
+    return round(tokens * share), money * share
 
 
 def shown_document(key: str, body: bytes) -> dict[str, Any]:
@@ -114,9 +123,14 @@ def describe_estimate(plan: Plan, count: int, seconds: float) -> str:
     if not plan.steps or not count:
         return "Nothing is computed; the engine's own speed counts."
     took = format_duration(seconds / count * plan.expected)
+    cost = "No step costs money: all run here."
+    if plan.is_paid:
+        tokens, money = estimate_cost(plan, count)
+        priced = f"cost {money:,.2f} by the recipe's prices" if money else "have no price set"
+        cost = f"Some {tokens:,} tokens are used, which {priced}."
     return (
         f"At the speed of these {count} documents the steps take {took} for all "
-        f"{plan.expected:,}, less what can be taken over. No step costs money: all run here."
+        f"{plan.expected:,}, less what can be taken over. {cost}"
     )
 
 

@@ -78,10 +78,12 @@ def destination_body(
     dimensions: int,
     meta: Mapping[str, Any],
     steps: Sequence[str] = ("vector", "summary"),
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the body that creates the destination: the source's mapping and settings, our fields.
 
     `meta` becomes `_meta.es_rerank`. steps: those whose fields are added; none for a mere copy.
+    more: properties below `es_rerank` that the templates do not have.
     Pipelines and the refresh interval come later, from finish_index.
     """
     settings = {
@@ -104,6 +106,8 @@ def destination_body(
     origins = own["properties"]["provenance"]["properties"]
     for step in steps:
         origins.setdefault(step, origins["vector"])
+    for added in more:
+        merge_properties(own["properties"], added)
     properties = mappings.setdefault("properties", {})
     there = count_fields(properties[NAMESPACE]) if NAMESPACE in properties else 0
     if count_fields(own) > there:  # a source at its limit of fields has no room for ours
@@ -111,6 +115,15 @@ def destination_body(
         settings[FIELD_LIMIT] = limit + count_fields(own) - there
     properties[NAMESPACE] = own
     return {"settings": settings, "mappings": mappings}
+
+
+def merge_properties(properties: dict[str, Any], added: Mapping[str, Any]) -> None:
+    """Add properties to others; objects that both have are merged, of fields the first stays."""
+    for name, spec in added.items():
+        if name not in properties:
+            properties[name] = copy.deepcopy(dict(spec))
+        elif "properties" in spec:
+            merge_properties(properties[name].setdefault("properties", {}), spec["properties"])
 
 
 def count_fields(spec: Mapping[str, Any]) -> int:

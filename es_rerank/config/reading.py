@@ -221,6 +221,8 @@ def known_keys(path: list[str], root: type[BaseModel] = Settings) -> list[str]:
     for part in path:
         if model is Settings and part == "indices":
             return list(IndexSettings.model_fields)
+        if model is not root and part not in model.model_fields:
+            continue  # a place in a list of tables, or the name of one
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         tables = [
             kind

@@ -26,7 +26,7 @@ from es_rerank.cluster.document import (
 from es_rerank.cluster.fields import NAMESPACE
 from es_rerank.cluster.sink import Failure, encode_patch
 from es_rerank.enrich.sources.source import Record
-from es_rerank.enrich.steps.step import PROVENANCE, Step
+from es_rerank.enrich.steps.step import PROVENANCE, Step, StopError
 from es_rerank.errors import EsRerankError, ModelError
 
 Key = tuple[str, str | None]
@@ -67,6 +67,7 @@ class Enrichment:
     look_ups: Sequence[LookUp] = ()
     enriched: int = 0  # documents that a step worked on
     reused: int = 0  # documents taken over whole
+    stopped: StopError | None = None  # what a step said that can do no more
     _model: threading.Lock = field(default_factory=threading.Lock)
     _counts: threading.Lock = field(default_factory=threading.Lock)
 
@@ -146,7 +147,7 @@ class Enrichment:
                 if isinstance(origin, dict) and (
                     (origin.get("recipe"), origin.get("source_hash")) == (step.recipe, hashes[row])
                 ):
-                    kept = {name: own[row][name] for name in origin.get("fields", ())}
+                    kept = {name: _find(own[row], name) for name in origin.get("fields", ())}
                     documents[row] = _with(document, kept)
                     origins[row][step.name] = origin
                 else:
@@ -157,25 +158,29 @@ class Enrichment:
             for row, patch in zip(todo, made, strict=True):
                 if isinstance(patch, Failure):
                     failures.append(patch)
+                if patch is None or isinstance(patch, Failure):
                     continue
+                more = patch.pop(PROVENANCE, {})
                 documents[row] = _with(documents[row], patch)
-                origins[row][step.name] = msgspec.to_builtins(
-                    Origin(
-                        step.recipe, hashes[row], self.time, __version__, list(patch), step.model
-                    )
+                origin = Origin(
+                    step.recipe, hashes[row], self.time, __version__, list(patch), step.model
                 )
+                origins[row][step.name] = {**msgspec.to_builtins(origin), **more}
         with self._counts:
             self.enriched += len(worked)
             self.reused += len(documents) - len(worked)
         return [
-            {**document.patch, PROVENANCE: origin}
+            {**_unfold(document.patch), PROVENANCE: origin}
             for document, origin in zip(documents, origins, strict=True)
         ], failures
 
     def _run(
         self, step: Step, documents: Sequence[Document], whole: int
-    ) -> list[dict[str, Any] | Failure]:
-        """Run a step; where it fails, on halves, until the documents that it fails on are found."""
+    ) -> list[dict[str, Any] | Failure | None]:
+        """Run a step; None for what it did not get to before it had to stop.
+
+        Where it fails, it is run on halves, until the documents that it fails on are found.
+        """
         if not documents:
             return []
         try:
@@ -187,6 +192,9 @@ class Enrichment:
                 )
             for patch in patches:
                 encode_patch(patch)
+        except StopError as stop:
+            self.stopped = self.stopped or stop
+            return list(stop.patches)
         except EsRerankError:
             raise
         except Exception as error:
@@ -209,6 +217,26 @@ class Enrichment:
 
 def _with(document: Document, patch: Mapping[str, Any]) -> Document:
     return dataclasses.replace(document, patch={**document.patch, **patch})
+
+
+def _find(own: Mapping[str, Any], name: str) -> Any:
+    """What stands at a dotted path below `es_rerank`; None where nothing does."""
+    found: Any = own
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _unfold(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A patch with objects where its keys have dots."""
+    unfolded: dict[str, Any] = {}
+    for name, value in patch.items():
+        *parents, last = name.split(".")
+        place = unfolded
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return unfolded
 
 
 def _read_own(before: bytes | None) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Carrier:
         return Carried(read, written, failures)
 
     def write(self, page: Page) -> Carried:
-        """Enrich and write a page."""
+        """Enrich and write a page. Raises StopError once it is written, where a step stopped."""
         records = self.allowance.take(page.records)
         failures = list(page.failures)
         if self.enrichment is None:
@@ -83,6 +83,8 @@ class Carrier:
             for record, body in zip(records, bodies, strict=True)
         ]
         refused = write_actions(self.client, self.index, actions, self.pace) if actions else []
+        if self.enrichment is not None and self.enrichment.stopped is not None:
+            raise self.enrichment.stopped
         failures += [failure for _, failure in refused]
         read = len(records) + len(page.failures)
         return Carried(read, len(records) - len(refused), failures)

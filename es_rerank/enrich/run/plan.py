@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from es_rerank.enrich.steps.recipe import Recipe
 from es_rerank.enrich.steps.step import Step
 from es_rerank.errors import ConfigError
 
-BuildSteps = Callable[[Recipe, Sequence[str]], list[Step]]
+BuildSteps = Callable[[Recipe, IndexFields], list[Step]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,17 @@ class Plan:
         return {step.name: step.recipe for step in self.steps}
 
     @property
+    def cost(self) -> tuple[int, float]:
+        """Tokens and money that paid models have used until now."""
+        costs = [cost for step in self.steps if (cost := getattr(step.enricher, "cost", None))]
+        return sum(cost.tokens for cost in costs), sum(cost.money for cost in costs)
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether enriching a document may cost money."""
+        return any(getattr(step.enricher, "is_paid", False) for step in self.steps)
+
+    @property
     def model(self) -> str | None:
         """What makes the vectors."""
         return next((step.model for step in self.steps if step.name == "vector"), None)
@@ -100,7 +111,7 @@ def make_plan(
         None,
         {},
         fields,
-        tuple(build(recipe, fields.text)),
+        tuple(build(recipe, fields)),
         source.count(),
         limit,
     )

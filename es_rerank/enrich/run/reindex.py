@@ -102,7 +102,10 @@ class Run:
             dimensions = self._dimensions()
             meta = {**build_meta(self.plan, dimensions), KEY: as_meta(self.record)}
             steps = [step.name for step in self.plan.steps]
-            body = destination_body(self.client.kind, source.described, dimensions, meta, steps)
+            more = [step.mapping for step in self.plan.steps]
+            body = destination_body(
+                self.client.kind, source.described, dimensions, meta, steps, more
+            )
             begun = self._clone(body)
             if not begun:
                 self.index = create_index(self.client, self.plan.alias, body)
@@ -299,15 +302,21 @@ def carry_out(
 
 
 def sample(plan: Plan, count: int) -> tuple[Page, list[bytes], list[Failure], float]:
-    """Enrich the first `count` documents without writing them, and say how long that took."""
+    """Enrich the first `count` documents without writing them, and say how long that took.
+
+    The first one is enriched twice: before the clock starts, so that models are loaded. Raises
+    StopError when a step can do no more.
+    """
     page = plan.source.sample(count)
     if not plan.steps:
         return page, [record.raw for record in page.records], list(page.failures), 0.0
     enrichment = Enrichment(plan.steps, _now())
     first = page.records[:1]
-    enrichment.bodies(first)  # loads the models
+    enrichment.bodies(first)
     started = time.monotonic()
     bodies, failures = enrichment.bodies(page.records)
+    if enrichment.stopped is not None:
+        raise enrichment.stopped
     return page, bodies, [*page.failures, *failures], time.monotonic() - started
 
 

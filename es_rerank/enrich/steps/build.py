@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from es_rerank.cluster.document import Document, read_values
-from es_rerank.enrich.steps.recipe import Recipe
+from es_rerank.enrich.steps.recipe import GeneratorRecipe, Recipe
 from es_rerank.enrich.steps.step import Step, hash_recipe
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from es_rerank.enrich.steps.vector import Encoder
+    from es_rerank.models.writer.prompt import Writer
 
 
 class LazyEncoder:
@@ -49,8 +50,10 @@ def build_steps(
     model: str,
     load_encoder: Callable[[str], Encoder],
     load_enricher: Callable[[str, Mapping[str, Any]], Any],
+    attribute_fields: Sequence[str] = (),
+    load_writer: Callable[[GeneratorRecipe], Writer] | None = None,
 ) -> list[Step]:
-    """Build the steps: vectors first, which the summary goes by, plugins last.
+    """Build the steps: vectors first, which extractive texts go by, plugins last.
 
     model: the encoder where the recipe names none.
     """
@@ -80,20 +83,12 @@ def build_steps(
                 own.name,
             )
         )
-    if recipe.summary is not None:
-        from es_rerank.enrich.steps import summary
+    if recipe.forms:
+        from es_rerank.enrich.text.build import build_forms
 
-        first = recipe.vector.model if recipe.vector else None
-        own = encoder(recipe.summary.model or first)
-        same = recipe.vector is None or own.name == steps[0].model
-        options = {"fields": list(text_fields), "model": own.name}
-        steps.append(
-            Step(
-                summary.SummaryEnricher(own, text_fields, use_vector=same),
-                hash_recipe("summary", summary.EDITION, options),
-                reads,
-                own.name,
-            )
+        vectors = steps[0].model if recipe.vector is not None else None
+        steps += build_forms(
+            recipe, text_fields, attribute_fields, encoder, vectors, load_writer or _no_writer
         )
     for name, given in recipe.plugins.items():
         before = [step.recipe for step in steps]  # a plugin may build on what they found
@@ -102,3 +97,7 @@ def build_steps(
         told = {"options": dict(given), "after": before}
         steps.append(Step(enricher, hash_recipe(name, edition, told), lambda found: found.raw))
     return steps
+
+
+def _no_writer(generator: GeneratorRecipe) -> Writer:
+    raise LookupError(generator.model)

@@ -6,15 +6,17 @@ as they are. Without a recipe, vectors and summaries are made.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from es_rerank.config import Section
 from es_rerank.config.reading import describe
+from es_rerank.enrich.text.forms import EXTRACTIVE, SUMMARY, Form, complete_form
 from es_rerank.errors import ConfigError
 
 
@@ -28,6 +30,58 @@ class SummaryRecipe(Section):
     model: str | None = Field(
         None, description="Encoder that sentences are compared by; the vectors' if unset."
     )
+
+
+class GeneratorRecipe(Section):
+    """A model that writes."""
+
+    kind: Literal["local", "endpoint"] = Field(
+        description="A model on this machine, or one behind an OpenAI-compatible endpoint."
+    )
+    model: str = Field(description="Hub id or folder, or the name that the endpoint knows it by.")
+    temperature: float | None = Field(
+        0.0, ge=0, le=2, description="Above 0 texts are drawn by lot, from a fixed seed if local."
+    )
+    beams: int = Field(1, ge=1, le=16, description="Beams of a local model's search.")
+    max_tokens: int | None = Field(
+        None, ge=1, description="Tokens that a local model writes at most; by the form if unset."
+    )
+    url: str | None = Field(
+        None, description="The endpoint, up to /v1: http://localhost:8000/v1 for vLLM."
+    )
+    key_variable: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Environment variable that holds the endpoint's API key.",
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once.")
+    timeout_s: float = Field(60.0, gt=0, description="Seconds that one answer may take.")
+    retries: int = Field(
+        5, ge=0, le=20, description="Further tries on 429, 5xx and broken connections."
+    )
+    vision: bool = Field(False, description="Whether it can be shown images.")
+    budget_tokens: int | None = Field(
+        None, ge=0, description="Tokens that a run may use, prompts included; any if unset."
+    )
+    budget_money: float | None = Field(
+        None, ge=0, description="Money that a run may cost, by the prices below; any if unset."
+    )
+    price_in: float = Field(0.0, ge=0, description="Price of a million tokens of prompts.")
+    price_out: float = Field(0.0, ge=0, description="Price of a million tokens of answers.")
+    limit_key: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="How the endpoint calls the length of an answer."
+    )
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Further keys of each request to the endpoint."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> GeneratorRecipe:
+        if self.kind == "endpoint" and not self.url:
+            raise ValueError("an endpoint needs its address: set url")
+        if self.budget_money is not None and not self.price_in + self.price_out:
+            raise ValueError("budget_money needs prices: set price_in and price_out")
+        return self
 
 
 class Recipe(Section):
@@ -50,14 +104,59 @@ class Recipe(Section):
     summary: SummaryRecipe | None = Field(
         None, description="Pick one or two sentences of the text fields."
     )
+    text: tuple[Form, ...] = Field(
+        (), description="Forms of text to write, `[[text]]` each; see docs/reindex.md."
+    )
+    generators: dict[str, GeneratorRecipe] = Field(
+        default_factory=dict, description="Models that write, by the name that forms use."
+    )
     plugins: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Enricher plugins by name, in order, with their options."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_forms(cls, values: Any) -> Any:
+        forms = values.get("text") if isinstance(values, dict) else None
+        if not isinstance(forms, list | tuple):
+            return values
+        completed = [complete_form(f) if isinstance(f, dict) else f for f in forms]
+        return {**values, "text": completed}
+
+    @model_validator(mode="after")
+    def _check_forms(self) -> Recipe:
+        steps = [form.step for form in self.forms]
+        twice = next((step for step in steps if steps.count(step) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two forms are written to {twice!r}: give one another name")
+        for form in self.text:
+            known = [EXTRACTIVE, *self.generators]
+            if form.backend not in known:
+                near = difflib.get_close_matches(form.backend, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"the form {form.key!r} names the backend {form.backend!r}, and there is no "
+                    f"[generators.{form.backend}]{hint}"
+                )
+        return self
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms of text that are written; `[summary]` is one of them."""
+        if self.summary is None:
+            return self.text
+        own = complete_form({"form": SUMMARY, "model": self.summary.model})
+        return (Form.model_validate(own), *self.text)
+
+    @property
+    def generates(self) -> bool:
+        """Whether a model writes."""
+        return any(form.backend != EXTRACTIVE for form in self.text)
+
     @property
     def is_copy(self) -> bool:
         """Whether documents are only copied."""
-        return self.vector is None and self.summary is None and not self.plugins
+        return self.vector is None and not self.forms and not self.plugins
 
 
 def default_recipe() -> Recipe:

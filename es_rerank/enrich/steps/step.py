@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
 from es_rerank.cluster.document import Document
+from es_rerank.errors import EsRerankError
 
 PROVENANCE = "provenance"
+
+
+class StopError(EsRerankError):
+    """A step can do no more, its budget being used up, say. What is done is written, then the run
+    ends.
+
+    patches: of each document, None for those that it did not get to.
+    """
+
+    def __init__(self, message: str, patches: Sequence[dict[str, Any] | None]) -> None:
+        super().__init__(message)
+        self.patches = list(patches)
 
 
 class Enricher(Protocol):
@@ -24,8 +37,10 @@ class Enricher(Protocol):
     def enrich(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
         """Return a patch for each document, in order; `document.patch` holds earlier steps' work.
 
-        A document without what the step needs gets an empty patch. An exception is taken for the
-        fault of a document, which is looked for; an EsRerankError ends the run.
+        A document without what the step needs gets an empty patch. A key with a dot is a member of
+        an object: `text.label`. `provenance` holds what is to be said of where it comes from,
+        beside what the run says itself. An exception is taken for the fault of a document, which
+        is looked for; an EsRerankError ends the run.
         """
 
 
@@ -34,13 +49,15 @@ class Step:
     """An enricher with what tells whether its work on a document is still good.
 
     recipe: a hash of all that its result depends on but the document. reads: of the document, what
-    its result depends on. model: by name, where it has one.
+    its result depends on. model: by name, where it has one. mapping: of the fields that it adds
+    below `es_rerank`, as `properties` has them, where the index templates do not say.
     """
 
     enricher: Enricher
     recipe: str
     reads: Callable[[Document], bytes]
     model: str | None = None
+    mapping: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -36,6 +36,21 @@ def test_each_step_alone_or_together(tmp_path: Path) -> None:
         ('text_field = ["title"]\n', r"did you mean text_fields\?"),
         ("text_fields = 3\n", "text_fields: .*tuple"),
         ("[vector\n", "cannot be read as TOML"),
+        ('[[text]]\nform = "care"\nbackend = "g"\n', "the form 'care' needs a prompt"),
+        (
+            '[[text]]\nform = "advert"\nbackend = "gen"\n[generators.gem]\n'
+            'kind = "local"\nmodel = "m"\n',
+            r"no \[generators\.gen\]; did you mean 'gem'",
+        ),
+        ('[[text]]\nform = "tags"\n[[text]]\nform = "tags"\n', "written to 'text-tags'"),
+        ('[[text]]\nform = "tags"\nlanguage = "de"\n', "extractive backend cannot translate"),
+        ('[[text]]\nform = "tags"\nprompt = "{price}"\n', "only {language}, {max_chars}"),
+        ('[[text]]\nform = "tags"\nmax_char = 3\n', "did you mean .*max_chars"),
+        ('[generators.g]\nkind = "endpoint"\nmodel = "m"\n', "set url"),
+        (
+            '[generators.g]\nkind = "local"\nmodel = "m"\nbudget_money = 1\n',
+            "needs prices: set price_in",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:

@@ -12,18 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_rerank.cluster.document import Document
-from es_rerank.enrich.steps.summary import (
-    MAX_CHARS,
-    SummaryEnricher,
-    choose_sentences,
-    join_sentences,
-    shorten,
-    split_sentences,
-)
 from es_rerank.enrich.steps.vector import VectorEnricher
+from es_rerank.enrich.text.enricher import TextEnricher
+from es_rerank.enrich.text.extractive import Extractive, choose_units, join_units, lay_out
+from es_rerank.enrich.text.forms import Form, complete_form
+from es_rerank.enrich.text.material import Reading
+from es_rerank.enrich.text.sentences import join_sentences, split_sentences
 from es_rerank.models.embedder import Embedder
 
 FIELDS = ("title", "description")
+SUMMARY = Form.model_validate(complete_form({"form": "summary"}))
+MAX_CHARS = SUMMARY.max_chars
 LONG = (
     "Free delivery on all orders over 50 euro within the country. "
     "The Aurora X2 is a waterproof trail running shoe with a grippy rubber outsole. "
@@ -47,7 +46,19 @@ def _enrich(embedder: Embedder, *sources: dict[str, Any]) -> list[dict[str, Any]
         dataclasses.replace(document, patch=patch)
         for document, patch in zip(documents, vectors, strict=True)
     ]
-    return SummaryEnricher(embedder, FIELDS).enrich(documents)
+    return _write(embedder, SUMMARY, documents)
+
+
+def _write(
+    embedder: Embedder,
+    form: Form,
+    documents: list[Document],
+    fields: tuple[str, ...] = FIELDS,
+    attributes: tuple[str, ...] = (),
+) -> list[dict[str, Any]]:
+    backend = Extractive(embedder, fields, lambda _: True)
+    captions = ("caption",)
+    return TextEnricher(form, Reading(fields, attributes, captions), backend).enrich(documents)
 
 
 def test_the_product_is_chosen_not_the_shop(embedder: Embedder) -> None:
@@ -101,7 +112,7 @@ def test_the_only_text_field_is_summarised(embedder: Embedder) -> None:
     document = Document("1", None, b"{}", source)
     (patch,) = VectorEnricher(embedder, ("body",)).enrich([document])
     document = dataclasses.replace(document, patch=patch)
-    (summary,) = SummaryEnricher(embedder, ("body",)).enrich([document])
+    (summary,) = _write(embedder, SUMMARY, [document], ("body",))
     assert summary["summary"] in LONG or "Aurora" in summary["summary"]
 
 
@@ -156,10 +167,61 @@ UNIT = st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(
 def test_the_choice_fits(rows: list[tuple[int, Any]], document: Any) -> None:
     sentences = ["x" * length for length, _ in rows]
     vectors = np.array([vector for _, vector in rows], dtype=np.float32)
-    chosen = choose_sentences(sentences, vectors, document.astype(np.float32))
+    chosen = choose_units(SUMMARY, sentences, vectors, document.astype(np.float32))
     assert 1 <= len(chosen) <= 2
     assert chosen == sorted(set(chosen))
-    text = shorten(join_sentences([sentences[place] for place in chosen]))
+    text = lay_out(SUMMARY, [sentences[place] for place in chosen])
+    assert isinstance(text, str)
     assert len(text) <= MAX_CHARS
     if len(chosen) == 2:
         assert not text.endswith("…")
+
+
+SHOE: dict[str, Any] = {
+    "title": "Aurora X2 - trail running shoe, waterproof, men",
+    "description": LONG,
+    "brand": "Tarnwick",
+    "colour": "black",
+    "frame": {"shoeSize": "42"},
+    "caption": ["The shoe from the side.", "Its outsole with deep lugs."],
+}
+ATTRIBUTES = ("brand", "colour", "frame.shoeSize")
+
+
+@pytest.mark.parametrize("name", ["title", "bullets", "advert", "label", "tags", "answer", "image"])
+def test_each_form_that_comes_along_says_what_is_there(embedder: Embedder, name: str) -> None:
+    form = Form.model_validate(complete_form({"form": name}))
+    document = Document("1", None, b"{}", SHOE)
+    (patch,) = _write(embedder, form, [document], attributes=ATTRIBUTES)
+    text = patch[f"text.{name}"]
+    items = text if isinstance(text, list) else [text]
+    assert isinstance(text, list) == (form.shape == "list")
+    assert 1 <= len(items) <= form.max_items
+    assert all(0 < len(item) <= form.max_chars for item in items)
+    attributes = "Brand: Tarnwick Colour: black Shoe size: 42"
+    known = " ".join([SHOE["title"], LONG, *SHOE["caption"], attributes]).split()
+    words = [word.strip(" ·,") for item in items for word in item.split()]
+    assert {word for word in words if word} <= {word.strip(",") for word in known}
+
+
+def test_what_the_forms_are_like(embedder: Embedder) -> None:
+    def write(name: str, source: dict[str, Any]) -> Any:
+        form = Form.model_validate(complete_form({"form": name}))
+        document = Document("1", None, b"{}", source)
+        (patch,) = _write(embedder, form, [document], attributes=ATTRIBUTES)
+        return patch.get(f"text.{name}")
+
+    assert write("image", SHOE) == "The shoe from the side. Its outsole with deep lugs."
+    assert write("image", {"title": "x"}) is None
+    assert "Tarnwick" in write("tags", SHOE)
+    assert "Shoe size: 42" in write("answer", SHOE)
+    assert write("title", {"title": "Road bike"}) == "Road bike"
+    assert len(write("title", {"title": ", ".join(f"very long part {n}" for n in range(9))})) <= 70
+
+
+def test_joining_is_as_long_as_it_was_counted() -> None:
+    line = Form.model_validate(complete_form({"form": "label"}))
+    assert join_units(line, ["a", "b"]) == "a · b"
+    bullets = Form.model_validate(complete_form({"form": "bullets"}))
+    assert lay_out(bullets, ["a", "b"]) == ["a", "b"]
+    assert lay_out(bullets, []) is None

@@ -1,0 +1,1 @@
+"""What texts may say: checks of what was written against what is known, and of what is read."""

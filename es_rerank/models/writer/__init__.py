@@ -1,0 +1,1 @@
+"""Models that write: a prompt in, a text out; on this machine, or behind an endpoint."""
