@@ -38,7 +38,7 @@ def records(titles: Sequence[str]) -> list[Record]:
 
 def echo(body: dict[str, Any]) -> str:
     """The product's title."""
-    lines = body["messages"][1]["content"].splitlines()
+    lines: list[str] = body["messages"][1]["content"].splitlines()
     return next(line.removeprefix("Title: ") for line in lines if line.startswith("Title: "))
 
 
