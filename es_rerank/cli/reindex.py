@@ -296,6 +296,7 @@ def load_steps(recipe: Recipe, fields: IndexFields, settings: Settings) -> list[
         recipe,
         fields.text,
         attribute_fields=fields.attributes,
+        price_field=fields.price,
         load_writer=load_writer,
         model=settings.model.embedder,
         load_encoder=load_encoder,

@@ -211,17 +211,24 @@ def count_until(
 
 
 def look_up(
-    client: SearchClient, index: str, keys: Sequence[tuple[str, str | None]]
+    client: SearchClient,
+    index: str,
+    keys: Sequence[tuple[str, str | None]],
+    fields: str | None = None,
 ) -> dict[tuple[str, str | None], bytes]:
-    """The `_source` of each document that is there, by id and routing; nothing if no index is."""
+    """The `_source` of each document that is there, by id and routing; nothing if no index is.
+
+    fields: only these parts of it.
+    """
     docs = [
         {"_id": key, "routing": routing} if routing is not None else {"_id": key}
         for key, routing in keys
     ]
     path = f"/{quote(index)}/_mget"
+    params = {"realtime": False} | ({"_source_includes": fields} if fields else {})
 
     def ask() -> bytes:
-        answer = client.send("POST", path, orjson.dumps({"docs": docs}), params={"realtime": False})
+        answer = client.send("POST", path, orjson.dumps({"docs": docs}), params=params)
         return client.check(f"POST {path}", answer, (404,)) or b'{"docs":[]}'
 
     return {

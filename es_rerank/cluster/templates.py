@@ -192,12 +192,31 @@ def finish_index(client: SearchClient, name: str, source: SourceIndex) -> None:
     client.request("POST", f"/{quote(name)}/_refresh")
 
 
+def graph_name(index: str) -> str:
+    """The index of the graph beside a version: `shop-000002` has `shop-graph-000002`."""
+    alias, _, number = index.rpartition("-")
+    return f"{alias}-graph-{number}"
+
+
 def swap_alias(client: SearchClient, alias: str, index: str) -> list[str]:
-    """Point the alias at `index` alone, in one atomic step; return what it stood for before."""
+    """Point the alias at `index` alone, in one atomic step; return what it stood for before.
+
+    In the same step `ALIAS-graph` comes to stand for the graph beside it, or for nothing.
+    """
     before = check_alias(client, alias)
     actions: list[dict[str, Any]] = [
         {"remove": {"index": old, "alias": alias}} for old in before if old != index
     ]
     actions.append({"add": {"index": index, "alias": alias}})
+    graph, beside = f"{alias}-graph", graph_name(index)
+    held = client.request("GET", f"/_alias/{quote(graph)}", allow=(404,)) or {}
+    ours = re.compile(re.escape(graph) + r"-\d{6,}")
+    actions += [
+        {"remove": {"index": old, "alias": graph}}
+        for old in held
+        if old != beside and ours.fullmatch(old)
+    ]
+    if client.request("GET", f"/{quote(beside)}", allow=(404,)):
+        actions.append({"add": {"index": beside, "alias": graph}})
     client.request("POST", "/_aliases", {"actions": actions})
     return before

@@ -10,7 +10,7 @@ from typing import Any
 from es_rerank.cluster.client import SearchClient, quote
 from es_rerank.cluster.fields import NAMESPACE
 from es_rerank.cluster.source import SourceIndex
-from es_rerank.cluster.templates import FIELD_LIMIT, next_version
+from es_rerank.cluster.templates import FIELD_LIMIT, graph_name, next_version
 from es_rerank.errors import ClusterError, ConfigError
 
 
@@ -52,11 +52,16 @@ def list_versions(client: SearchClient, alias: str) -> list[Version]:
 
 
 def clone_version(client: SearchClient, alias: str, index: str) -> str | None:
-    """Make the next version a clone of `index`, by hard links; None where the engine will not.
+    """Make the next version a clone of `index`; None where the engine will not."""
+    name = next_version(client, alias)
+    return name if clone_index(client, index, name) else None
+
+
+def clone_index(client: SearchClient, index: str, name: str) -> bool:
+    """Clone an index by hard links; False where the engine will not.
 
     An index can be cloned only while it takes no writes, so for a moment `index` takes none.
     """
-    name = next_version(client, alias)
     path = f"/{quote(index)}/_settings"
     settings = {
         "index.blocks.write": False,
@@ -73,8 +78,8 @@ def clone_version(client: SearchClient, alias: str, index: str) -> str | None:
     except ClusterError:
         if client.request("GET", f"/{quote(name)}", allow=(404,)):
             client.request("DELETE", f"/{quote(name)}", allow=(404,))
-        return None
-    return name
+        return False
+    return True
 
 
 def has_shape(described: SourceIndex, body: Mapping[str, Any]) -> bool:
@@ -133,5 +138,6 @@ def choose_old(versions: Sequence[Version], keep: int) -> list[Version]:
 
 
 def delete_version(client: SearchClient, version: Version) -> None:
-    """Delete the index."""
-    client.request("DELETE", f"/{quote(version.index)}", allow=(404,))
+    """Delete the index, and the graph beside it."""
+    for name in (version.index, graph_name(version.index)):
+        client.request("DELETE", f"/{quote(name)}", allow=(404,))

@@ -81,7 +81,7 @@ class Enrichment:
         fresh: list[int] = []
         for row, record in enumerate(records):
             before = earlier.get(row)
-            if before is not None and self._is_same(one_line(record.raw), before):
+            if before is not None and self._is_same(record, before):
                 found[row] = before
             else:
                 fresh.append(row)
@@ -117,9 +117,9 @@ class Enrichment:
                 found |= {keys[key]: raw for key, raw in look_up(list(keys)).items() if key in keys}
         return found
 
-    def _is_same(self, raw: bytes, before: bytes) -> bool:
+    def _is_same(self, record: Record, before: bytes) -> bool:
         """Whether the earlier document is this one, enriched by these very steps."""
-        body = raw.rstrip()[:-1].rstrip()
+        body = one_line(record.raw).rstrip()[:-1].rstrip()
         mark = ALONE if body == b"{" else MEMBER
         if not before.startswith(body) or not before.startswith(mark, len(body)):
             return False
@@ -127,8 +127,32 @@ class Enrichment:
             origins = _OWN.decode(before[len(body) + len(mark) : -1]).provenance
         except msgspec.DecodeError:
             return False
-        return {name: _recipe(origin) for name, origin in origins.items()} == {
+        if {name: _recipe(origin) for name, origin in origins.items()} != {
             step.name: step.recipe for step in self.steps
+        }:
+            return False
+        return not self.wide or self.hashes(record) == {
+            step.name: origins[step.name].get("source_hash") for step in self.wide
+        }
+
+    @property
+    def wide(self) -> Sequence[Step]:
+        """The steps that go by more than the document."""
+        return [step for step in self.steps if step.survey is not None]
+
+    def hashes(self, record: Record) -> dict[str, str]:
+        """What those steps go by for a document, hashed; nothing where it cannot be read."""
+        try:
+            document = read_source(record.id, record.route, record.raw)
+        except ValueError:
+            return {}
+        return {step.name: step.hash(document) for step in self.wide}
+
+    def is_renewed(self, record: Record, before: bytes | None) -> bool:
+        """Whether those steps say the same of a document as they did before."""
+        own = _read_own(before).get(PROVENANCE, {})
+        return self.hashes(record) == {
+            step.name: (own.get(step.name) or {}).get("source_hash") for step in self.wide
         }
 
     def _patch(

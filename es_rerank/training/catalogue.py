@@ -19,6 +19,7 @@ from es_rerank.cluster.document import clean_text, document_text
 from es_rerank.cluster.fields import find_fields
 from es_rerank.datasets import icecat
 from es_rerank.demo import sample
+from es_rerank.enrich.graph.units import SPELT_UNITS
 from es_rerank.errors import DataError
 
 SOURCES_OF_CERTAIN_TYPES = frozenset({"title", "phrase", "attr"})
@@ -27,16 +28,6 @@ YES = frozenset({"yes", "true", "y"})
 NO = frozenset({"no", "none", "false", "n", "unspecified", "not supported"})
 SENTENCE = re.compile(r"[^.!?\n]+")
 BULLET = re.compile(r"^[\W_]+")
-SPELT_UNITS = {
-    "weight_g": "g", "weight_kg": "kg", "height_cm": "cm", "width_cm": "cm", "length_cm": "cm",
-    "capacity_l": "l", "capacity_ml": "ml", "volume_ml": "ml", "power_w": "w",
-    "screen_inch": "inch",
-    "display_diagonal": "inch", "memory_gb": "gb", "storage_gb": "gb", "internal_memory": "gb",
-    "capacity": "gb", "cable_length": "m", "voltage_v": "v", "battery_mah": "mah", "drop_mm": "mm",
-    "refresh_hz": "hz", "camera_mp": "mp", "thickness_mm": "mm", "output_power": "w",
-    "ports_w": "w",
-}  # fmt: skip
-"""What a shopper writes after the number of such an attribute."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ class Plan:
         return any(getattr(step.enricher, "is_paid", False) for step in self.steps)
 
     @property
+    def wide(self) -> tuple[Step, ...]:
+        """The steps that go by more than the document."""
+        return tuple(step for step in self.steps if step.survey is not None)
+
+    @property
     def model(self) -> str | None:
         """What makes the vectors."""
         return next((step.model for step in self.steps if step.name == "vector"), None)
@@ -115,6 +120,8 @@ def make_plan(
         source.count(),
         limit,
     )
+    if plan.wide:
+        check_alias(client, f"{alias}-graph")
     previous = None
     for version in reversed(list_versions(client, alias)):
         record = read_record(version.mappings)

@@ -19,6 +19,7 @@ from es_rerank.cluster.source import count_documents, open_source
 from es_rerank.cluster.templates import create_index, destination_body, finish_index, swap_alias
 from es_rerank.cluster.versions import clone_version, has_shape
 from es_rerank.enrich.enrichment import Enrichment
+from es_rerank.enrich.graph.store import GraphStore
 from es_rerank.enrich.run.flow import Allowance, Carried, Carrier, run_chunks
 from es_rerank.enrich.run.plan import Plan, build_meta
 from es_rerank.enrich.run.record import (
@@ -33,6 +34,13 @@ from es_rerank.enrich.run.record import (
     write_record,
 )
 from es_rerank.enrich.run.removals import Compared, compare, remove_gone
+from es_rerank.enrich.run.whole import (
+    find_graph,
+    find_store,
+    renew,
+    survey_sample,
+    survey_source,
+)
 from es_rerank.enrich.sources.source import Chunk, Page
 from es_rerank.errors import EsRerankError
 
@@ -88,11 +96,17 @@ class Run:
         if self.plan.steps:
             self.enrichment = Enrichment(self.plan.steps, self.record.started)
         self._clock = Clock()
+        self.surveyed: Mapping[int, int] = {}
+        self.goes_on = False  # with what an earlier run has written
+        self.store: GraphStore | None = None
 
     def prepare(self) -> None:
         """Create the index, or go on with the one that is there."""
         source = self.plan.source
         ends = source.look()
+        if self.plan.wide:
+            survey_source(self.plan)
+            self.surveyed = dict(ends)
         begun = self.plan.resumed is not None
         if begun:
             refresh(self.client, self.index)
@@ -110,6 +124,7 @@ class Run:
             if not begun:
                 self.index = create_index(self.client, self.plan.alias, body)
             self.on_created(self.index)
+        self.goes_on = begun
         self._look_up(in_destination=begun)
 
     def _clone(self, body: Mapping[str, Any]) -> bool:
@@ -153,6 +168,31 @@ class Run:
             refresh(self.client, self.index)
             self.fill()
 
+    def relate(self) -> None:
+        """Write again what steps that go by the whole source say something else of by now."""
+        if not self.plan.wide or self.enrichment is None or self.plan.is_cut:
+            return
+        ends = self.plan.source.look()
+        changed = dict(ends) != dict(self.surveyed)
+        if changed:
+            survey_source(self.plan)
+            self.surveyed = dict(ends)
+        if changed or self.goes_on:
+            self._look_up(in_destination=True)
+            carrier = Carrier(self.client, self.index, self.enrichment, self.pace)
+            for carried in renew(
+                self.client, self.index, self.plan.source, self.enrichment, carrier
+            ):
+                self._count(carried)
+
+    def write_graph(self) -> None:
+        """Bring the graph's index beside this one up to date."""
+        found = find_graph(self.plan)
+        self.store = find_store(self.client, self.plan, self.index, self.pace)
+        if self.store is not None and found is not None and found.graph is not None:
+            self.store.open(self.plan.previous)
+            self.store.write(found.graph.vocabulary())
+
     def settle(self) -> int:
         """Take out what the source has no more, and return how many documents failed.
 
@@ -184,6 +224,7 @@ class Run:
         plan = self.plan
         failed = self.settle()
         finish_index(self.client, self.index, plan.source.described)
+        self.write_graph()
         why_not = None
         if failed and not accept_failures:
             why_not = f"{failed:,} documents failed"
@@ -217,6 +258,8 @@ class Run:
         found = self._compare()
         if found.missing < self.places.failed:
             self.removed += remove_gone(self.client, self.index, self.plan.source, self.pace)
+        if self.store is not None and self.written > before[0]:
+            self.store.follow()
         return self.written - before[0], self.removed - before[1]
 
     def retry(self, keys: Sequence[tuple[str, str | None]]) -> None:
@@ -296,6 +339,7 @@ def carry_out(
     run.prepare()
     run.fill()
     run.catch_up()
+    run.relate()
     if retried:
         run.retry(retried)
     return run.close_up(accept_failures=accept_failures)
@@ -310,6 +354,7 @@ def sample(plan: Plan, count: int) -> tuple[Page, list[bytes], list[Failure], fl
     page = plan.source.sample(count)
     if not plan.steps:
         return page, [record.raw for record in page.records], list(page.failures), 0.0
+    survey_sample(plan)
     enrichment = Enrichment(plan.steps, _now())
     first = page.records[:1]
     enrichment.bodies(first)

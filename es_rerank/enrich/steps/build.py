@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from es_rerank.cluster.document import Document, read_values
-from es_rerank.enrich.steps.recipe import GeneratorRecipe, Recipe
+from es_rerank.cluster.fields import IndexFields
+from es_rerank.enrich.steps.recipe import GeneratorRecipe, GraphRecipe, Recipe
 from es_rerank.enrich.steps.step import Step, hash_recipe
 
 if TYPE_CHECKING:
@@ -43,6 +46,25 @@ class LazyEncoder:
             return self._encoder
 
 
+def build_graph(given: GraphRecipe, found: IndexFields) -> Step:
+    """Build the step that surveys the catalogue."""
+    from es_rerank.enrich.graph.facts import choose_fields
+    from es_rerank.enrich.steps import graph
+
+    fields = choose_fields(
+        found, brand=given.brand_field, kind=given.type_field, group=given.group_field
+    )
+    events = Path(given.events) if given.events else None
+    enricher = graph.GraphEnricher(fields, most=given.edges, events=events)
+    options = {"fields": asdict(fields), **given.model_dump()}
+    return Step(
+        enricher,
+        hash_recipe("graph", graph.EDITION, options),
+        enricher.reads,
+        survey=enricher.survey,
+    )
+
+
 def build_steps(
     recipe: Recipe,
     text_fields: Sequence[str],
@@ -51,6 +73,7 @@ def build_steps(
     load_encoder: Callable[[str], Encoder],
     load_enricher: Callable[[str, Mapping[str, Any]], Any],
     attribute_fields: Sequence[str] = (),
+    price_field: str | None = None,
     load_writer: Callable[[GeneratorRecipe], Writer] | None = None,
 ) -> list[Step]:
     """Build the steps: vectors first, which extractive texts go by, plugins last.
@@ -90,6 +113,11 @@ def build_steps(
         steps += build_forms(
             recipe, text_fields, attribute_fields, encoder, vectors, load_writer or _no_writer
         )
+    if recipe.graph is not None:
+        found = IndexFields(
+            tuple(text_fields), tuple(attribute_fields), price_field, None, None, None
+        )
+        steps.append(build_graph(recipe.graph, found))
     for name, given in recipe.plugins.items():
         before = [step.recipe for step in steps]  # a plugin may build on what they found
         enricher = load_enricher(name, given)

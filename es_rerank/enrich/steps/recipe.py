@@ -84,6 +84,24 @@ class GeneratorRecipe(Section):
         return self
 
 
+class GraphRecipe(Section):
+    type_field: str | None = Field(
+        None, description="Field of the product's type; found by its name if unset."
+    )
+    brand_field: str | None = Field(None, description="Field of the brand; found if unset.")
+    group_field: str | None = Field(
+        None,
+        description="Field whose value variants of one model share (`item_group_id`, `family`); "
+        "found if unset.",
+    )
+    events: str | None = Field(
+        None, description="File of UBI events (JSON lines), for what is bought together."
+    )
+    edges: int = Field(
+        8, ge=1, le=100, description="Edges of a product for each kind of edge, at most."
+    )
+
+
 class Recipe(Section):
     """What a run takes of the source, and what it adds."""
 
@@ -109,6 +127,9 @@ class Recipe(Section):
     )
     generators: dict[str, GeneratorRecipe] = Field(
         default_factory=dict, description="Models that write, by the name that forms use."
+    )
+    graph: GraphRecipe | None = Field(
+        None, description="Find variants, substitutes, accessories, and what goes with a product."
     )
     plugins: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Enricher plugins by name, in order, with their options."
@@ -156,7 +177,8 @@ class Recipe(Section):
     @property
     def is_copy(self) -> bool:
         """Whether documents are only copied."""
-        return self.vector is None and not self.forms and not self.plugins
+        steps = (self.vector, self.forms or None, self.graph)
+        return all(step is None for step in steps) and not self.plugins
 
 
 def default_recipe() -> Recipe:

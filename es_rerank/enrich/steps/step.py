@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
 from es_rerank.cluster.document import Document
+from es_rerank.enrich.sources.source import Record
 from es_rerank.errors import EsRerankError
 
 PROVENANCE = "provenance"
@@ -50,7 +51,8 @@ class Step:
 
     recipe: a hash of all that its result depends on but the document. reads: of the document, what
     its result depends on. model: by name, where it has one. mapping: of the fields that it adds
-    below `es_rerank`, as `properties` has them, where the index templates do not say.
+    below `es_rerank`, as `properties` has them, where the index templates do not say. survey: reads
+    the whole source before any document is enriched, for a step that goes by more than the document.
     """
 
     enricher: Enricher
@@ -58,6 +60,7 @@ class Step:
     reads: Callable[[Document], bytes]
     model: str | None = None
     mapping: Mapping[str, Any] = field(default_factory=dict)
+    survey: Callable[[Iterable[Record]], None] | None = None
 
     @property
     def name(self) -> str:
