@@ -52,7 +52,7 @@ class Step:
     recipe: a hash of all that its result depends on but the document. reads: of the document, what
     its result depends on. model: by name, where it has one. mapping: of the fields that it adds
     below `es_rerank`, as `properties` has them, where the index templates do not say. survey: reads
-    the whole source before any document is enriched, for a step that goes by more than the document.
+    the whole source before any document is enriched, where a step goes by more than the document.
     """
 
     enricher: Enricher
