@@ -14,7 +14,7 @@ from es_rerank.cli.output import json_option
 
 if TYPE_CHECKING:
     from es_rerank.models.compact.labels import LabelledList
-    from es_rerank.models.compact.quality import Comparison
+    from es_rerank.models.compact.quality import Comparison, PairModel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,6 +24,8 @@ def command() -> None:
     """Make a cross-encoder smaller or move it to another runtime, and measure what that cost.
 
     Example: es-rerank model quantize /models/reranker /models/reranker-int8
+
+    MODEL is a folder or a hub id; `default` is the package's own reranker.
 
     Each ends in a table of size, speed and quality beside the original, and refuses (exit code 5)
     what loses more than 0.005 nDCG@10 on held-out weak labels.
@@ -55,10 +57,22 @@ def quantize(ctx: click.Context, model: str, out: Path, labels: Path | None, for
     """Write MODEL to the folder OUT with its matrices in int8: a quarter of the size.
 
     Example: es-rerank model quantize /models/reranker /models/reranker-int8
+
+    One of our own rerankers has no matrices in its folder but an adapter's: it is read in int8.
     """
     from es_rerank.models.compact.quantize import quantize as write
+    from es_rerank.models.compact.reranker import quantize_reranker
+    from es_rerank.models.manifest import find_folder
 
-    make(ctx, model, out, labels, force, lambda folder, _: write(model, folder))
+    ours = find_folder(model)
+
+    def work(folder: Path, _: list[LabelledList]) -> None:
+        if ours is not None:
+            quantize_reranker(ours, folder)
+        else:
+            write(model, folder)
+
+    make(ctx, model, out, labels, force, work)
 
 
 @command.command()
@@ -84,11 +98,17 @@ def prune(
     Example: es-rerank model prune /models/reranker /models/reranker-4 --layers 4
     """
     from es_rerank.models.compact.prune import prune as write
+    from es_rerank.models.compact.reranker import prune_reranker
+    from es_rerank.models.manifest import find_folder
 
+    ours = find_folder(model)
     if layers is None and vocabulary is None:
         raise click.UsageError("say what to prune: --layers, --vocabulary, or both")
 
     def work(folder: Path, lists: list[LabelledList]) -> None:
+        if ours is not None:
+            prune_reranker(ours, folder, lists, layers, vocabulary is not None)
+            return
         texts: Iterable[str] | None = None
         if vocabulary is not None:
             texts = vocabulary.read_text(encoding="utf-8").splitlines()
@@ -115,7 +135,11 @@ def export(
     Example: es-rerank model export /models/reranker /models/reranker-onnx --format onnx
     """
     from es_rerank.models.compact.export import export as write
+    from es_rerank.models.compact.reranker import refuse_export
+    from es_rerank.models.manifest import find_folder
 
+    if (ours := find_folder(model)) is not None:
+        refuse_export(ours)
     make(ctx, model, out, labels, force, lambda folder, _: write(model, folder, form))
 
 
@@ -132,24 +156,32 @@ def make(
     Raises QualityError where it is not.
     """
     from es_rerank.demo.labels import make_labels
-    from es_rerank.models.compact.folder import find_folder, making
+    from es_rerank.models.compact.folder import making
     from es_rerank.models.compact.labels import read_labels, split
     from es_rerank.models.compact.quality import check, compare
-    from es_rerank.models.cross_encoder import load_cross_encoder
 
     lists = make_labels() if labels is None else read_labels(labels)
     chosen_by, held_out = split(lists)
     with making(out) as folder:
         write(folder, chosen_by)
-        comparison = compare(
-            load_cross_encoder(model, "cpu"),
-            load_cross_encoder(str(folder), "cpu"),
-            held_out,
-            (find_folder(model), folder),
-        )
+        (original, source), (made, _) = load_pairs(model), load_pairs(str(folder))
+        comparison = compare(original, made, held_out, (source, folder))
         show(comparison, ctx.obj["json"])
         if not force:
             check(comparison)
+
+
+def load_pairs(model: str) -> tuple[PairModel, Path]:
+    """One of our rerankers, or any cross-encoder, on the CPU, and its folder."""
+    from es_rerank.models import manifest
+    from es_rerank.models.compact import folder
+    from es_rerank.models.cross_encoder import load_cross_encoder
+    from es_rerank.models.reranker import load_reranker
+
+    ours = manifest.find_folder(model)
+    if ours is not None:
+        return load_reranker(ours, "cpu"), ours
+    return load_cross_encoder(model, "cpu"), folder.find_folder(model)
 
 
 def show(comparison: Comparison, as_json: bool) -> None:

@@ -39,7 +39,8 @@ class Manifest:
     of its fields. cosine_share: of the relevance, what the cosine of the plain vectors counts
     beside the logits, both scaled to 0..1 over a window; embedder: whose vectors. facets: length of
     z(query, text), 0 without that head. hashes: file -> sha256. training: how it came about. card:
-    its measures.
+    its measures. precision: in which it is read where the settings leave that open. layers: of the
+    backbone, those that are read, by number; all where none is named.
     """
 
     backbone: str
@@ -52,6 +53,8 @@ class Manifest:
     hashes: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "auto"
+    layers: tuple[int, ...] = ()
     format: int = FORMAT
 
 

@@ -6,7 +6,7 @@ query, so that two texts are alike for this query as z_i · z_j. Imports torch: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,13 @@ def hash_backbone(name: str) -> str:
     return hash_file(path) if path.is_file() else ""
 
 
-def load_parts(folder: Path, manifest: Manifest, device: str) -> tuple[Any, Heads]:
+def load_parts(
+    folder: Path, manifest: Manifest, device: str, bare: bool = True
+) -> tuple[Any, Heads]:
     """The backbone with the adapter merged in, and the heads. Raises ModelError.
 
-    The backbone is its bare weights where these suffice (see `read_weights`), else transformers'
-    own model.
+    bare: the backbone may be its bare weights, where these suffice (see `read_weights`), else
+    it is transformers' own model.
     """
     from safetensors.torch import load_file
 
@@ -137,13 +139,14 @@ def load_parts(folder: Path, manifest: Manifest, device: str) -> tuple[Any, Head
         )
     try:
         adapter = load_file(folder / ADAPTER)
-        bare = device == "cpu" and not any(name.endswith(".down") for name in adapter)
+        bare = bare and device == "cpu" and not any(name.endswith(".down") for name in adapter)
         encoder = read_encoder(manifest.backbone, bare)
         merge_adapter(encoder, adapter)
+        keep_layers(encoder, manifest.layers)
         heads = Heads(int(encoder.config.hidden_size), manifest.facets or FACETS)
         kept = {name: values.float() for name, values in load_file(folder / HEADS).items()}
         heads.load_state_dict(kept)
-    except (KeyError, AttributeError, RuntimeError) as error:
+    except (KeyError, AttributeError, IndexError, RuntimeError) as error:
         raise ModelError(
             f"the weights in {folder} do not fit {manifest.backbone} ({error}): export them anew"
         ) from error
@@ -173,6 +176,16 @@ def merge_adapter(encoder: Any, adapter: Mapping[str, Tensor]) -> None:
             _add(encoder, path, values.float())
         elif part == "down":
             _insert(encoder, path, adapter)
+
+
+def keep_layers(encoder: Any, kept: Sequence[int]) -> None:
+    """Keep these layers of an encoder of BERT's family, all where none is named."""
+    if not kept:
+        return
+    own = list(encoder.encoder.layer)
+    left = [own[i] for i in kept]
+    encoder.encoder.layer = nn.ModuleList(left) if isinstance(encoder, nn.Module) else left
+    encoder.config.num_hidden_layers = len(kept)
 
 
 def _add(encoder: Any, path: str, change: Tensor) -> None:

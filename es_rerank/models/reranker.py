@@ -176,7 +176,8 @@ def load_reranker(
     limit = min(manifest.max_tokens, max_tokens or manifest.max_tokens)
     tokenizer = load_tokenizer(manifest.backbone, limit)
     encoder, heads = load_parts(folder, manifest, where)
-    kind: Precision = choose_precision(precision, where) if where == "cpu" else "fp32"
+    wanted = manifest.precision if precision == "auto" else precision
+    kind: Precision = choose_precision(wanted, where) if where == "cpu" else "fp32"
     reader: PackedPairs | PaddedPairs
     if can_pack(encoder) and not any(bottlenecks(encoder)):
         if where != "cpu":
