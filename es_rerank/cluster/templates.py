@@ -105,7 +105,7 @@ def destination_body(
         del own["properties"]["vector"], own["properties"]["code"]
     origins = own["properties"]["provenance"]["properties"]
     for step in steps:
-        origins.setdefault(step, origins["vector"])
+        origins.setdefault(step, copy.deepcopy(origins["vector"]))
     for added in more:
         merge_properties(own["properties"], added)
     properties = mappings.setdefault("properties", {})

@@ -19,7 +19,7 @@ INVISIBLE = re.compile(
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
 TEMPLATE = re.compile(
-    r"<\|[^<>|]{0,40}\|>|<｜[^<>｜]{0,40}｜>|\[/?INST\]|<</?SYS>>|</?s>"
+    r"<\|[^<>|]{0,40}\|>(?:\s*(?:system|assistant|user)\b\s*[:：]?)?|<｜[^<>｜]{0,40}｜>|\[/?INST\]|<</?SYS>>|</?s>"
     r"|<(?:start|end)_of_turn>|\[(?:system|assistant|user)\]"
     r"|#{2,}\s*(?:system|assistant|user|instructions?|response)\b:?"
     r"|(?:^|(?<=[\n.!?。！？]))\s*(?:system|assistant|human|ai|系统|助手)\s*[:：]",
@@ -28,10 +28,67 @@ TEMPLATE = re.compile(
 MARKDOWN = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
 URL = re.compile(
     r"\b(?:https?|ftp|data|javascript|file)\s*:\s*/{0,2}[^\s<>\"'，。]+|\bwww\.[^\s<>\"'，。]+"
-    r"|\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|cn|ru|de|uk|info|biz|shop|xyz|top|app|dev|ly|me|co)"
-    r"(?:/[^\s<>\"'，。]*)?(?![\w@])",
+    r"|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:(?-i:com|COM|net|NET|org|ORG|io|cn|ru|de|uk|biz|xyz|info|shop|top|app|dev)"
+    r"(?![\w@])|(?:ly|me|co|info|shop|top|app|tk|gg)/)[^\s<>\"'，。]*",
     re.I,
 )
+URL_HINTS = (
+    *("http", "ftp", "data:", "javascript", "file:", "www.", ".com", ".net", ".org", ".io", ".cn"),
+    *(
+        ".ru",
+        ".de",
+        ".uk",
+        ".biz",
+        ".xyz",
+        ".info",
+        ".shop",
+        ".top",
+        ".app",
+        ".dev",
+        ".ly/",
+        ".me/",
+    ),
+    *(".co/", ".tk/", ".gg/"),
+)
+ORDER_HINTS = (
+    *("ignor", "disregard", "forget", "overr", "bypass", "skip", "discard", "drop", "act as"),
+    *("pretend", "behave as", "play as", "you are", "from now on", "as a", "instruction", "prompt"),
+    *("system", "developer", "jail", "end of", "reveal", "print", "repeat", "leak", "tell me"),
+    *("api", "password", "secret", "write", "output", "respond", "reply", "answer", "say", "state"),
+    *("mention", "claim", "summari", "describe", "insert", "append", "include", "recommend"),
+    *("translate", "llm", " ai ", "ai:", "chat", "gpt", "model", "note to", "message"),
+    *(
+        "attention",
+        "忽略",
+        "无视",
+        "忘",
+        "不要理会",
+        "不理会",
+        "跳过",
+        "绕过",
+        "覆盖",
+        "违反",
+        "你",
+    ),
+    *(
+        "扮演",
+        "假装",
+        "作为",
+        "系统",
+        "开发者",
+        "输出",
+        "回复",
+        "回答",
+        "写",
+        "说出",
+        "重复",
+        "越狱",
+        "提示词",
+    ),
+    *("vergiss", "missachte", "oublie", "olvida"),
+)
+"""Without any of these an order is not there, so that most sentences cost nothing to look at."""
+PLAIN = re.compile(r"[\w ,;.'\"()/%+\-–—…!?€$£°×’“”，。！？；、（）]*")
 TAG = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.I | re.S)
 FENCE = re.compile(r"`{1,}|~{3,}|\*{2,}|_{3,}|={4,}|-{4,}")
 # Letters of other scripts that look like Latin ones.
@@ -76,6 +133,7 @@ ORDER = re.compile(
     re.I,
 )
 SPACED = re.compile(r"\b(?:\w[ .\-_*]){4,}\w\b")
+MAYBE_SPACED = re.compile(r"[ .\-_*]\w[ .\-_*]\w[ .\-_*]")
 
 
 def neutralise(text: str) -> str:
@@ -83,15 +141,19 @@ def neutralise(text: str) -> str:
 
     It holds no `<` or `>`, no link, no markup and no invisible character.
     """
+    if text.isascii() and PLAIN.fullmatch(text) and not has_link(text):
+        return " ".join(text.split())
     for _ in range(3):  # what is escaped twice
         text, before = html.unescape(text), text
         if text == before:
             break
     text = INVISIBLE.sub("", text)
-    text = TEMPLATE.sub(" ", text)
+    while (shorter := TEMPLATE.sub(" ", text)).split() != text.split():
+        text = shorter  # what stands behind one may be another
     text = TAG.sub(" ", text)
     text = MARKDOWN.sub(r"\1", text)
-    text = URL.sub(" ", text)
+    if has_link(text):
+        text = URL.sub(" ", text)
     text = FENCE.sub(" ", text)
     text = text.replace("<", "‹").replace(">", "›")
     text = " ".join(text.split())
@@ -100,7 +162,15 @@ def neutralise(text: str) -> str:
 
 def is_instruction(text: str) -> bool:
     """Whether a text gives orders to whoever reads it by machine, plainly or in disguise."""
-    return ORDER.search(unmask(text)) is not None
+    seen = unmask(text)
+    lowered = seen.lower()
+    return any(hint in lowered for hint in ORDER_HINTS) and ORDER.search(seen) is not None
+
+
+def has_link(text: str) -> bool:
+    """Whether an address stands in a text."""
+    lowered = text.lower()
+    return any(hint in lowered for hint in URL_HINTS) and URL.search(text) is not None
 
 
 def unmask(text: str) -> str:
@@ -111,6 +181,8 @@ def unmask(text: str) -> str:
         seen = unicodedata.normalize("NFKC", INVISIBLE.sub("", html.unescape(text)))
         seen = seen.lower().translate(LOOKALIKES)
     if "<" in seen:
-        seen = TAG.sub(" ", seen)
+        seen = TAG.sub(" ", seen.replace("<!--", " ").replace("-->", " "))
+    if MAYBE_SPACED.search(seen) is None:
+        return seen
     # i g n o r e: letters set apart.
     return SPACED.sub(lambda found: re.sub(r"[ .\-_*]", "", found[0]), seen)

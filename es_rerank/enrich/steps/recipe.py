@@ -102,6 +102,22 @@ class GraphRecipe(Section):
     )
 
 
+class SafetyRecipe(Section):
+    """What texts are held to, and who decides."""
+
+    review: Literal["flagged", "all", "none"] = Field(
+        "flagged",
+        description="Which texts wait for a person before they are shown: flagged ones, all, or "
+        "none.",
+    )
+    claims: Path | None = Field(
+        None, description="TOML file of forbidden claims; the one that comes along if unset."
+    )
+    words: Path | None = Field(
+        None, description="Folder of word lists; those that come along if unset."
+    )
+
+
 class Recipe(Section):
     """What a run takes of the source, and what it adds."""
 
@@ -124,6 +140,9 @@ class Recipe(Section):
     )
     text: tuple[Form, ...] = Field(
         (), description="Forms of text to write, `[[text]]` each; see docs/reindex.md."
+    )
+    safety: SafetyRecipe = Field(
+        default_factory=SafetyRecipe, description="What texts are held to."
     )
     generators: dict[str, GeneratorRecipe] = Field(
         default_factory=dict, description="Models that write, by the name that forms use."

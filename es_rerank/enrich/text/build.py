@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from es_rerank.enrich.safety import check
+from es_rerank.enrich.safety.rules import load_rules
+from es_rerank.enrich.safety.verdict import Safety
 from es_rerank.enrich.steps.recipe import GeneratorRecipe, Recipe
 from es_rerank.enrich.steps.step import Step, hash_recipe
 from es_rerank.enrich.steps.vector import Encoder
@@ -36,6 +39,8 @@ def build_forms(
     Each generator is made once, however many forms it writes.
     """
     writers: dict[str, Writer] = {}
+    rules = load_rules(recipe.safety.claims, recipe.safety.words)
+    safety = Safety(rules, recipe.safety.review)
     steps = []
     for form in recipe.forms:
         texts = form.fields or tuple(text_fields)
@@ -46,11 +51,12 @@ def build_forms(
             captions = captions if "captions" in form.units else ()
         reading = Reading(texts, attributes, captions, form.image_field)
         told: dict[str, Any] = {"form": _told(form), "reads": reading.paths, "edition": EDITION}
+        told |= {"safety": [check.EDITION, rules.digest, recipe.safety.review]}
         backend: Extractive | Writer
         if form.backend == EXTRACTIVE:
             own = encoder(form.model or vectors)
             same = vectors in {None, own.name} and texts == tuple(text_fields)
-            backend = Extractive(own, texts, lambda _: True, use_vector=same)
+            backend = Extractive(own, texts, safety.may_copy, use_vector=same)
             told |= {"model": own.name, "backend": extractive.EDITION}
         else:
             generator = recipe.generators[form.backend]
@@ -59,7 +65,7 @@ def build_forms(
             backend = writers[form.backend]
             told |= {"generator": generator.model_dump(exclude=NO_MATTER)}
             told |= {"backend": [prompt.EDITION, prompt.RULES]}
-        enricher = TextEnricher(form, reading, backend)
+        enricher = TextEnricher(form, reading, backend, safety)
         edition = hash_recipe(form.step, EDITION, told)
         steps.append(Step(enricher, edition, reading.hash_of, backend.name, _mapping(form)))
     return steps
@@ -72,6 +78,12 @@ def _told(form: Form) -> dict[str, Any]:
 
 def _mapping(form: Form) -> dict[str, Any]:
     """The form's field, where the index templates do not have it."""
+    origin = {
+        **{name: {"type": "keyword"} for name in ("outcome", "reasons", "review", "by")},
+        "decided": {"type": "date"},
+        "draft": {"type": "keyword", "index": False, "doc_values": False},
+    }
+    mapping = {"provenance": {"properties": {form.step: {"properties": origin}}}}
     if form.key == SUMMARY:
-        return {}
-    return {"text": {"properties": {form.key: {"type": "text"}}}}
+        return mapping
+    return {**mapping, "text": {"properties": {form.key: {"type": "text"}}}}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from es_rerank.cluster.document import Document
+from es_rerank.enrich.safety.verdict import Safety, Text
 from es_rerank.enrich.steps.step import PROVENANCE, StopError
 from es_rerank.enrich.text.extractive import Extractive, lay_out
 from es_rerank.enrich.text.forms import Form
@@ -17,19 +18,19 @@ from es_rerank.models.writer.prompt import Cost, CutShortError, Writer
 
 BULLET = re.compile(r"^\s*(?:[-*•·–‣◦]|\(?\d{1,2}[.)、])\s*")
 QUOTES = "\"'“”‘’„«»「」`"
-Text = str | list[str]
 
 
 @dataclass
 class TextEnricher:
     """Adds one form of text.
 
-    backend: what writes it. cost: what this form has used of a paid model.
+    backend: what writes it. safety: what it is held to. cost: what it has used of a paid model.
     """
 
     form: Form
     reading: Reading
     backend: Extractive | Writer
+    safety: Safety
     cost: Cost = field(default_factory=Cost)
 
     @property
@@ -84,7 +85,13 @@ class TextEnricher:
         return None if written is None else self._patch(tidy(self.form, written), material)
 
     def _patch(self, text: Text | None, material: Material) -> dict[str, Any]:
-        return {} if not text else {self.form.path: text, PROVENANCE: {}}
+        if not text:
+            return {}
+        copied = isinstance(self.backend, Extractive)
+        source = None if copied else material.facts
+        judged = self.safety.judge(text, source, self.form.language)
+        shown = {self.form.path: text} if judged.is_shown else {}
+        return {**shown, PROVENANCE: judged.provenance}
 
 
 def tidy(form: Form, written: str) -> Text | None:

@@ -20,7 +20,7 @@ from es_rerank.enrich.text.forms import Form
 from es_rerank.enrich.text.material import Material
 from es_rerank.enrich.text.sentences import join_sentences, shorten
 
-EDITION = 2  # raised when the same text and model give something else
+EDITION = 3  # raised when the same text and model give something else
 RELEVANCE = 0.85  # lambda
 LEAST_RELEVANCE = 1 / 3  # of the best one's: terms of delivery are no second sentence
 # What is looked at: about as much as the embedder reads of the document itself.
@@ -101,9 +101,12 @@ def list_units(
             key = text.casefold()
             # In a line or a list of short items, what another holds says nothing new.
             held = form.shape != "sentences" and any(key in other for other in found)
-            if text and not held and is_clean(text):
+            if text and not held:
                 found.setdefault(key, text)
-    return list(found.values())
+    units = list(found.values())
+    if not units or is_clean("\n".join(units)):  # which spares looking at each
+        return units
+    return [unit for unit in units if is_clean(unit)]
 
 
 def fits(form: Form, units: Sequence[str]) -> bool:

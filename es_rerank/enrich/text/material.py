@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from es_rerank.cluster.document import Document, read_text, read_values
-from es_rerank.enrich.safety.untrusted import is_instruction, neutralise
+from es_rerank.enrich.safety.personal import find_personal
+from es_rerank.enrich.safety.untrusted import has_link, is_instruction, neutralise, unmask
 from es_rerank.enrich.text.sentences import split_segments, split_sentences
 
 READ_CHARS = 4000  # of each text
@@ -95,17 +96,23 @@ def name_attribute(path: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def harmless_sentences(values: Sequence[Any]) -> Iterator[str]:
-    """The sentences of texts that state something, without what could steer a model."""
+def harmless_sentences(values: Iterable[Any]) -> Iterator[str]:
+    """The sentences of texts that state something: no orders, no links, nobody's data."""
     for value in values:
         for sentence in split_sentences(str(value)[:READ_CHARS]):
-            if harmless := _harmless(sentence):
+            seen = unmask(sentence)
+            if is_instruction(sentence) or has_link(seen) or next(find_personal(seen), None):
+                continue
+            if harmless := neutralise(sentence):
                 yield harmless
 
 
 def _sentences(source: Mapping[str, Any], path: str) -> Iterator[str]:
-    return harmless_sentences(list(read_values(source, path)))
+    return harmless_sentences(read_values(source, path))
 
 
 def _harmless(text: str) -> str:
-    return "" if is_instruction(text) else neutralise(text)
+    """A title or a value: all of it where it gives no orders, else those sentences that do not."""
+    if is_instruction(text):
+        return " ".join(harmless_sentences([text]))
+    return neutralise(text)

@@ -11,6 +11,8 @@ import pytest
 
 from es_rerank.cluster.document import Document
 from es_rerank.enrich.enrichment import Enrichment
+from es_rerank.enrich.safety.rules import shipped_rules
+from es_rerank.enrich.safety.verdict import Safety
 from es_rerank.enrich.sources.source import Record
 from es_rerank.enrich.steps.build import build_steps
 from es_rerank.enrich.steps.recipe import Recipe
@@ -23,6 +25,7 @@ from es_rerank.models.writer.local import LocalWriter
 from tests.models.writer.chat_server import ChatServer, serving
 from tests.models.writer.models import save_gpt2, save_t5
 
+SAFETY = Safety(shipped_rules(), "none")
 TIME = "2026-01-01T00:00:00+00:00"
 TITLES = ["red shoe", "blue hat", "", "red hat", "blue shoe"]
 
@@ -45,10 +48,12 @@ def echo(body: dict[str, Any]) -> str:
 @pytest.mark.parametrize("save", [save_gpt2, save_t5])
 def test_a_local_model_writes(save: Callable[[Path], str], tmp_path: Path) -> None:
     backend = LocalWriter(save(tmp_path), device="cpu")
-    enricher = TextEnricher(form(max_chars=40), Reading(("title",), ("brand",)), backend)
+    enricher = TextEnricher(form(max_chars=40), Reading(("title",), ("brand",)), backend, SAFETY)
     documents = [Document(str(n), None, b"", {"title": t}) for n, t in enumerate(TITLES)]
     patches = enricher.enrich(documents)
-    assert any("text.advert" in patch for patch in patches)
+    outcomes = {patch["provenance"]["outcome"] for patch in patches if patch}
+    assert outcomes
+    assert outcomes <= {"passed", "flagged", "blocked"}
     assert patches[2] == {}
     assert all(len(patch.get("text.advert", "")) <= 40 for patch in patches)
     assert enricher.enrich(documents) == patches
@@ -66,7 +71,8 @@ def test_a_budget_that_ends_keeps_what_is_done_and_goes_on_from_there() -> None:
                 EndpointOptions(server.url, "m", concurrency=1, first_pause_s=0.01, **options)
             )
             return Enrichment(
-                [step_of(TextEnricher(form(), Reading(("title",), ("brand",)), backend))], TIME
+                [step_of(TextEnricher(form(), Reading(("title",), ("brand",)), backend, SAFETY))],
+                TIME,
             )
 
         first = enrichment(budget_tokens=500)
@@ -97,7 +103,8 @@ def test_what_is_nested_is_taken_over() -> None:
         backend = EndpointWriter(EndpointOptions(server.url, "m"))
         reading = Reading(("title",))
         steps = [
-            step_of(TextEnricher(form(name=name), reading, backend)) for name in ("one", "two")
+            step_of(TextEnricher(form(name=name), reading, backend, SAFETY))
+            for name in ("one", "two")
         ]
         bodies, _ = Enrichment(steps, TIME).bodies(records(TITLES[:2]))
         own = json.loads(bodies[0])["es_rerank"]

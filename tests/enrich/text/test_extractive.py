@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_rerank.cluster.document import Document
+from es_rerank.enrich.safety.rules import shipped_rules
+from es_rerank.enrich.safety.verdict import Safety
 from es_rerank.enrich.steps.vector import VectorEnricher
 from es_rerank.enrich.text.enricher import TextEnricher
 from es_rerank.enrich.text.extractive import Extractive, choose_units, join_units, lay_out
@@ -20,6 +22,7 @@ from es_rerank.enrich.text.material import Reading
 from es_rerank.enrich.text.sentences import join_sentences, split_sentences
 from es_rerank.models.embedder import Embedder
 
+SAFETY = Safety(shipped_rules(), "none")
 FIELDS = ("title", "description")
 SUMMARY = Form.model_validate(complete_form({"form": "summary"}))
 MAX_CHARS = SUMMARY.max_chars
@@ -56,9 +59,11 @@ def _write(
     fields: tuple[str, ...] = FIELDS,
     attributes: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
-    backend = Extractive(embedder, fields, lambda _: True)
+    backend = Extractive(embedder, fields, SAFETY.may_copy)
     captions = ("caption",)
-    return TextEnricher(form, Reading(fields, attributes, captions), backend).enrich(documents)
+    return TextEnricher(form, Reading(fields, attributes, captions), backend, SAFETY).enrich(
+        documents
+    )
 
 
 def test_the_product_is_chosen_not_the_shop(embedder: Embedder) -> None:
