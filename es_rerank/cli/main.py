@@ -25,6 +25,7 @@ COMMANDS = {
     "index": "index",
     "model": "model",
     "reindex": "reindex",
+    "review": "review",
     "serve": "serve",
     "train": "train",
     "try": "try_",

@@ -30,6 +30,7 @@ from es_rerank.cluster.client import SearchClient, connect_node, connect_upstrea
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.cluster.source import carry_over, open_source
 from es_rerank.config import Settings, load_settings
+from es_rerank.enrich.review import ReviewLog
 from es_rerank.enrich.run.follow import follow_source
 from es_rerank.enrich.run.plan import Plan, make_plan
 from es_rerank.enrich.run.reindex import Run, carry_out, sample
@@ -199,12 +200,13 @@ def command(
     with ExitStack() as stack:
         client = connect_upstream(settings.upstream)
         stack.callback(client.close)
+        reviews = ReviewLog(client, settings.review.index, dest)
         plan = make_plan(
             client,
             open_any(source, client, settings, recipe, id_field, batch_size, stack),
             dest,
             recipe,
-            lambda chosen, found: load_steps(chosen, found, settings),
+            lambda chosen, found: load_steps(chosen, found, settings, reviews),
             limit=limit,
             restart=restart,
             follow=follow,
@@ -227,6 +229,8 @@ def command(
             log.name_after(index)
 
         run.on_created = note_created
+        if recipe.forms:
+            run.on_moved = reviews.carry_over
         try:
             with show_progress("reindex", plan.expected, "docs", quiet=quiet) as meter:
                 run.on_progress = meter.show
@@ -281,7 +285,9 @@ def open_any(
     return IndexSource(origin, described, size, recipe.query, recipe.fields)
 
 
-def load_steps(recipe: Recipe, fields: IndexFields, settings: Settings) -> list[Step]:
+def load_steps(
+    recipe: Recipe, fields: IndexFields, settings: Settings, reviews: ReviewLog
+) -> list[Step]:
     """The recipe's steps, their models loaded only when a document needs them."""
 
     def load_encoder(name: str) -> Any:
@@ -298,6 +304,7 @@ def load_steps(recipe: Recipe, fields: IndexFields, settings: Settings) -> list[
         attribute_fields=fields.attributes,
         price_field=fields.price,
         load_writer=load_writer,
+        decisions=reviews.find,
         model=settings.model.embedder,
         load_encoder=load_encoder,
         load_enricher=lambda name, options: load_plugin("enricher", name, {name: options}),

@@ -6,7 +6,12 @@ the description; docs/configuration.md is made from them. Secrets come by enviro
 """
 
 from es_rerank.config.model import EnrichSettings, ModelSettings
-from es_rerank.config.proxy import AdminSettings, PipelinesSettings, ProxySettings
+from es_rerank.config.proxy import (
+    AdminSettings,
+    PipelinesSettings,
+    ProxySettings,
+    ReviewSettings,
+)
 from es_rerank.config.reading import (
     API_KEY_FALLBACKS,
     DEFAULT_FILE,
@@ -54,6 +59,7 @@ __all__ = [
     "PipelinesSettings",
     "ProxySettings",
     "RerankSettings",
+    "ReviewSettings",
     "ScoreCacheSettings",
     "ScorerSettings",
     "Section",

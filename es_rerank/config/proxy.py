@@ -1,4 +1,4 @@
-"""[proxy], [admin] and [pipelines]: how we are reached, and by whom."""
+"""[proxy], [admin], [pipelines] and [review]: how we are reached, and by whom."""
 
 from __future__ import annotations
 
@@ -100,4 +100,12 @@ class PipelinesSettings(Section):
         3.0,
         ge=0,
         description="Seconds between two looks for changed pipelines; 0 never looks.",
+    )
+
+
+class ReviewSettings(Section):
+    index: str = Field(
+        "es-rerank-reviews",
+        pattern=r"^[a-z0-9.][a-z0-9._-]{0,200}$",
+        description="Index of the cluster that keeps what people decided on generated texts.",
     )

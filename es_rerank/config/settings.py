@@ -9,7 +9,12 @@ from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from es_rerank.config.model import EnrichSettings, ModelSettings
-from es_rerank.config.proxy import AdminSettings, PipelinesSettings, ProxySettings
+from es_rerank.config.proxy import (
+    AdminSettings,
+    PipelinesSettings,
+    ProxySettings,
+    ReviewSettings,
+)
 from es_rerank.config.rerank import IndexSettings, RerankSettings
 from es_rerank.config.score_cache import ScoreCacheSettings
 from es_rerank.config.scorer import ScorerSettings
@@ -61,6 +66,7 @@ class Settings(BaseSettings):
     enrich: EnrichSettings = Field(default_factory=EnrichSettings)
     source: SourceSettings = Field(default_factory=SourceSettings)
     pipelines: PipelinesSettings = Field(default_factory=PipelinesSettings)
+    review: ReviewSettings = Field(default_factory=ReviewSettings)
     admin: AdminSettings = Field(default_factory=AdminSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     indices: dict[str, IndexSettings] = Field(

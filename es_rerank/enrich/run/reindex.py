@@ -79,6 +79,7 @@ class Run:
     on_created: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda _: None
     on_failure: Callable[[Failure], None] = lambda _: None
+    on_moved: Callable[[str], object] = lambda _: None  # with when the run began
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
@@ -234,6 +235,7 @@ class Run:
             if plan.before != (self.index,):
                 swap_alias(self.client, plan.alias, self.index)
             self.catch_up()  # what was written while the alias moved
+            self.on_moved(self.record.started)
         self._save(COMPLETE if why_not is None else FILLED)
         return Result(
             self.index,

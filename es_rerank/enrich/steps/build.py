@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from es_rerank.enrich.review import Decisions
     from es_rerank.enrich.steps.vector import Encoder
     from es_rerank.models.writer.prompt import Writer
 
@@ -75,6 +76,7 @@ def build_steps(
     attribute_fields: Sequence[str] = (),
     price_field: str | None = None,
     load_writer: Callable[[GeneratorRecipe], Writer] | None = None,
+    decisions: Decisions | None = None,
 ) -> list[Step]:
     """Build the steps: vectors first, which extractive texts go by, plugins last.
 
@@ -111,7 +113,13 @@ def build_steps(
 
         vectors = steps[0].model if recipe.vector is not None else None
         steps += build_forms(
-            recipe, text_fields, attribute_fields, encoder, vectors, load_writer or _no_writer
+            recipe,
+            text_fields,
+            attribute_fields,
+            encoder,
+            vectors,
+            load_writer or _no_writer,
+            decisions,
         )
     if recipe.graph is not None:
         found = IndexFields(

@@ -69,7 +69,12 @@ class Step:
 
     def hash(self, document: Document) -> str:
         """Hash what the step reads of a document to 16 hex digits."""
-        return hashlib.sha256(self.reads(document)).hexdigest()[:16]
+        return hash_source(self.reads(document))
+
+
+def hash_source(read: bytes) -> str:
+    """Hash what a step reads of a document to 16 hex digits."""
+    return hashlib.sha256(read).hexdigest()[:16]
 
 
 def hash_recipe(name: str, edition: int, options: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from es_rerank.enrich.review import Decisions
 from es_rerank.enrich.safety import check
 from es_rerank.enrich.safety.rules import load_rules
 from es_rerank.enrich.safety.verdict import Safety
@@ -33,6 +34,7 @@ def build_forms(
     encoder: Callable[[str | None], Encoder],
     vectors: str | None,
     load_writer: Callable[[GeneratorRecipe], Writer],
+    decisions: Decisions | None = None,
 ) -> list[Step]:
     """A step for each form. vectors: the encoder whose vectors are in the patch, if any.
 
@@ -65,7 +67,7 @@ def build_forms(
             backend = writers[form.backend]
             told |= {"generator": generator.model_dump(exclude=NO_MATTER)}
             told |= {"backend": [prompt.EDITION, prompt.RULES]}
-        enricher = TextEnricher(form, reading, backend, safety)
+        enricher = TextEnricher(form, reading, backend, safety, decisions)
         edition = hash_recipe(form.step, EDITION, told)
         steps.append(Step(enricher, edition, reading.hash_of, backend.name, _mapping(form)))
     return steps

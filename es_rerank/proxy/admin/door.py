@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,7 +16,10 @@ OPEN_PAGES = frozenset({"live", "ready"})
 """What needs no token and is served on both addresses: balancers and kubelets ask for it."""
 TOKEN_HEADER = b"x-es-rerank-token"
 BEARER = b"bearer "
+BASIC = b"basic "
 CHALLENGE = [(b"www-authenticate", b'Bearer realm="es-rerank"')]
+BROWSER_CHALLENGE = [(b"www-authenticate", b'Basic realm="es-rerank", charset="UTF-8"'), *CHALLENGE]
+"""Browsers ask for a user's name and a password: any name, and the token."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,11 @@ def shown_token(key: bytes, value: bytes) -> bytes | None:
         return value.strip()
     if key == b"authorization" and value[: len(BEARER)].lower() == BEARER:
         return value[len(BEARER) :].strip()
+    if key == b"authorization" and value[: len(BASIC)].lower() == BASIC:
+        try:
+            return b64decode(value[len(BASIC) :].strip(), validate=True).partition(b":")[2]
+        except ValueError:
+            return None
     return None
 
 

@@ -11,10 +11,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from es_rerank import __version__, telemetry
 from es_rerank.config import Settings
 from es_rerank.errors import RequestError
-from es_rerank.proxy.admin.door import CHALLENGE, OPEN_PAGES, Door, Visitor
+from es_rerank.proxy.admin.door import (
+    BROWSER_CHALLENGE,
+    CHALLENGE,
+    OPEN_PAGES,
+    Door,
+    Visitor,
+)
 from es_rerank.proxy.admin.explain_plan import PlanExplainer
 from es_rerank.proxy.admin.pipelines import PipelinePages
 from es_rerank.proxy.admin.readiness import Readiness
+from es_rerank.proxy.admin.review import ReviewPage
 from es_rerank.proxy.answer import (
     Message,
     Receive,
@@ -41,6 +48,7 @@ METHODS = {
     "compare": "GET",
     "explain-plan": "GET, POST",
     "pipeline": "GET, PUT, DELETE",
+    "review": "GET, POST",
 }
 PAGE_HEADERS = [
     (b"content-type", b"text/html; charset=utf-8"),
@@ -55,7 +63,7 @@ PAGE_HEADERS = [
 
 
 class AdminPages:
-    """live, ready, metrics, info, compare, explain-plan and pipeline."""
+    """live, ready, metrics, info, compare, explain-plan, pipeline and review."""
 
     def __init__(
         self,
@@ -75,6 +83,7 @@ class AdminPages:
         self._readiness = Readiness(upstream, ranker)
         self._explainer = PlanExplainer(settings, planner, pipelines, ranker)
         self._pipelines = PipelinePages(upstream, pipelines)
+        self._review = ReviewPage(upstream, settings.review.index)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Answer one request under the prefix. Returns the outcome."""
@@ -113,6 +122,8 @@ class AdminPages:
         """Answer what depends on who asks."""
         if page == "pipeline":
             return await self._pipelines.answer(scope, receive, send, rest, visitor)
+        if page == "review":
+            return await self._review.answer(scope, receive, send, visitor)
         if page == "info":
             await self._answer_info(scope, send, visitor)
             return "ok"
@@ -168,7 +179,8 @@ class AdminPages:
             f"{PREFIX}{page} wants the token of [admin] token: send it as `Authorization: Bearer "
             "TOKEN`, or as `X-Es-Rerank-Token: TOKEN` beside the cluster's own Authorization"
         )
-        return await self._refuse(send, 401, "security_exception", reason, CHALLENGE)
+        challenge = BROWSER_CHALLENGE if page == "review" else CHALLENGE
+        return await self._refuse(send, 401, "security_exception", reason, challenge)
 
     async def _refuse(
         self,
