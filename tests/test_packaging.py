@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 EXTRAS = set(
     "engine train eval onnx openvino ray graph redis otel parquet dev".split()  # noqa: SIM905
 )
+EXTRAS |= {"blend", "mlflow", "search", "wandb"}  # that go with train
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,9 @@ def reranker(
     if recipe.judged.alone and not recipe.judged.files:
         raise ConfigError("--alone needs judgments: name a file with --judgments")
 
-    tell(train_reranker(recipe, run, out, sayer(obj)), obj)
+    tell(
+        train_reranker(recipe, run, out, sayer(obj | {"quiet": obj["quiet"] or not speaks()})), obj
+    )
 
 
 @command.command()
@@ -153,8 +156,15 @@ def require_packages() -> None:
             )
 
 
+def speaks() -> bool:
+    """Whether this process is alone, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def tell(result: Result, obj: dict[str, Any]) -> None:
     """Print what came out."""
+    if not speaks():
+        return
     if obj["json"]:
         click.echo(json.dumps({"folder": str(result.folder), "figures": result.figures}))
         return

@@ -71,6 +71,10 @@ def write_folder(
                     **recipe.judged.model_dump(mode="json"),
                     "files": name_catalogues(recipe.judged.files),
                 },
+                "teacher": {
+                    **recipe.teacher.model_dump(mode="json"),
+                    "model": Path(recipe.teacher.model).name,
+                },
             },
             "libraries": {name: find_version(name) for name in LIBRARIES},
         },

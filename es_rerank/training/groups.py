@@ -27,7 +27,8 @@ SMALL_SLATE = 2
 @dataclass(frozen=True)
 class Group:
     """rows: (m,) positions in the catalogue. grades: (m,) 0 to 3. slate: places within the group,
-    empty where no slate is worth learning. cosines: (m,) of the query's plain vector."""
+    empty where no slate is worth learning. cosines: (m,) of the query's plain vector. told: (m,) a
+    teacher's scores."""
 
     query: str
     kind: str
@@ -35,6 +36,7 @@ class Group:
     grades: NDArray[np.float32]
     cosines: NDArray[np.float32]
     slate: tuple[int, ...]
+    told: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

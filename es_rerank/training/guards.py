@@ -20,7 +20,7 @@ from es_rerank.training.dataset import Dataset
 from es_rerank.training.groups import Group
 from es_rerank.training.judged import make_key
 from es_rerank.training.recipe import Recipe
-from es_rerank.training.train import mix_groups, ndcg_by_group
+from es_rerank.training.reranking import mix_groups, ndcg_by_group
 
 Logits = NDArray[np.float64]
 NEAR = 0.8

@@ -53,11 +53,12 @@ def dpp(scores: Tensor, facets: Tensor, slate: Sequence[int]) -> Tensor:
     """
     centred = (scores - scores.mean()).clamp(-2 * WIDEST, 2 * WIDEST) / 2
     quality = torch.exp(centred)
-    kernel = facets @ facets.T + RIDGE * torch.eye(len(scores))
+    one = torch.eye(len(scores), device=scores.device)
+    kernel = facets @ facets.T + RIDGE * one
     kernel = quality[:, None] * kernel * quality[None, :]
     chosen = torch.as_tensor(list(slate))
     inside: Tensor = torch.linalg.slogdet(kernel[chosen][:, chosen])[1]
-    everything: Tensor = torch.linalg.slogdet(kernel + torch.eye(len(scores)))[1]
+    everything: Tensor = torch.linalg.slogdet(kernel + one)[1]
     return (everything - inside) / len(slate)
 
 
@@ -65,7 +66,7 @@ def softmax_diversity(scores: Tensor, facets: Tensor, slate: Sequence[int]) -> T
     """The plain form: each of the slate in turn against what is left, less its likeness to those
     chosen (the greedy step of MMR, Carbonell and Goldstein, SIGIR 1998, as a softmax)."""
     alike = facets @ facets.T
-    left = torch.ones(len(scores), dtype=torch.bool)
+    left = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
     loss = scores.sum() * 0.0
     for place, item in enumerate(slate):
         seen = list(slate[:place])
@@ -84,5 +85,24 @@ def unfairness(scores: Tensor, grades: Tensor, owners: Tensor) -> Tensor:
     """
     gains = torch.pow(2.0, grades) - 1.0
     surplus = torch.softmax(scores, dim=0) - gains / gains.sum().clamp_min(1e-9)
-    sums = torch.zeros(int(owners.max()) + 1).index_add(0, owners, surplus)
+    sums = torch.zeros(int(owners.max()) + 1, device=scores.device).index_add(0, owners, surplus)
     return (sums**2).sum()
+
+
+def distil_shares(scores: Tensor, told: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of the scores' softmax from the teacher's, both at a temperature.
+
+    told: (m,) the teacher's scores. Times the squared temperature, so that gradients keep their
+    size (Hinton et al., 2015).
+    """
+    shares = torch.softmax(told / temperature, dim=0)
+    own = log_softmax(scores / temperature, dim=0)
+    known = log_softmax(told / temperature, dim=0)
+    return (shares * (known - own)).sum() * temperature**2
+
+
+def distil_margins(scores: Tensor, told: Tensor, temperature: float) -> Tensor:
+    """Margin-MSE (Hofstaetter et al., 2020): the teacher's differences between two texts, squared
+    error over all pairs. A temperature above 1 shrinks the teacher's."""
+    off = scores - told / temperature
+    return 2.0 * (off - off.mean()).square().sum() / max(len(scores) - 1, 1)

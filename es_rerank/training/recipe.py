@@ -74,6 +74,18 @@ class Objective(Section):
     cosine: float = Field(10.0, ge=0, description="Where the weight of the plain cosine starts.")
 
 
+class Teacher(Section):
+    """Distillation: a larger cross-encoder whose scores are learnt beside the labels."""
+
+    model: str = Field("", description="Hub id or folder of a cross-encoder; none without.")
+    form: Literal["shares", "margins"] = Field(
+        "shares", description="Its shares of a group (listwise KL), or its margins (margin-MSE)."
+    )
+    weight: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0, description="Above 1 its scores count as flatter.")
+    device: str = Field("auto", description="Where it runs.")
+
+
 class Schedule(Section):
     """How it is optimised."""
 
@@ -91,6 +103,24 @@ class Schedule(Section):
     patience: int = Field(4, ge=1, description="Evaluations without a gain until it stops.")
     checkpoint_every: int = Field(50, ge=1)
     threads: int = Field(1, ge=1)
+    device: str = Field("cpu", description="cpu, cuda or auto.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: the forward under autocast; weights stay fp32."
+    )
+    checkpointing: bool = Field(
+        False, description="Compute activations twice instead of keeping them: less memory."
+    )
+
+
+class Track(Section):
+    """Who is shown the figures beside the run's log. Does not change what comes out."""
+
+    to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+    project: str = Field("es-rerank", description="Project of wandb, experiment of MLflow.")
+    online: bool = Field(False, description="wandb: send at once; else files for `wandb sync`.")
+    mlflow: str = Field(
+        "", description="MLflow's tracking URI; MLFLOW_TRACKING_URI or the run's folder without."
+    )
 
 
 class Recipe(Section):
@@ -103,7 +133,13 @@ class Recipe(Section):
     judged: Judged = Field(default_factory=Judged)
     adapter: Adapter = Field(default_factory=Adapter)
     objective: Objective = Field(default_factory=Objective)
+    teacher: Teacher = Field(default_factory=Teacher)
     schedule: Schedule = Field(default_factory=Schedule)
+    track: Track = Field(default_factory=Track)
+
+    def settled(self) -> Recipe:
+        """What of it decides what comes out."""
+        return self.model_copy(update={"track": Track()})
 
 
 def read_recipe(path: Path | None) -> Recipe:

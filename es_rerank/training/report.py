@@ -23,7 +23,7 @@ from es_rerank.training.dataset import Dataset
 from es_rerank.training.grading import GOOD
 from es_rerank.training.groups import Group
 from es_rerank.training.guards import check_leakage, measure_fit, measure_stuffing
-from es_rerank.training.train import mix_groups, ndcg_by_group
+from es_rerank.training.reranking import mix_groups, ndcg_by_group
 
 K = 10
 

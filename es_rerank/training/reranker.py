@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from es_rerank.models.embedder import load_embedder
-from es_rerank.models.manifest import Manifest
+from es_rerank.models.manifest import Manifest, read_manifest
 from es_rerank.models.network import Network, load_encoder
 from es_rerank.training.adapt import take_adapter
 from es_rerank.training.dataset import Dataset, Say, build
+from es_rerank.training.devices import join
 from es_rerank.training.export import export, name_catalogues
 from es_rerank.training.groups import Group
 from es_rerank.training.guards import measure_change, tell_regularisation
 from es_rerank.training.pairs import Pairs
 from es_rerank.training.recipe import Recipe
 from es_rerank.training.report import Figures, Read, report
-from es_rerank.training.train import BEST, choose_share, score_groups, train
+from es_rerank.training.reranking import Reranking, choose_share, score_groups
+from es_rerank.training.teacher import ask_teacher
+from es_rerank.training.train import BEST, Run, train
 
 RECIPE = "recipe.json"
 
@@ -42,32 +45,45 @@ def train_reranker(recipe: Recipe, run: Path, out: Path, say: Say) -> Result:
 
     run: the folder of checkpoints and logs; a changed recipe starts anew. Raises EsRerankError.
     """
+    with join(recipe.schedule.device) as team:
+        with team.leader_first():
+            data = prepare(recipe, run, say)
+        say(f"{len(data.train)} groups to train on, {len(data.held)} windows of topics held out")
+        finished = train(Reranking(recipe, data, team), run, say)
+        if team.leads:
+            finish(recipe, data, finished, run, out)
+        team.wait()
+    manifest = read_manifest(out)
+    return Result(out, manifest, {name: dict(rows) for name, rows in manifest.card.items()})
+
+
+def prepare(recipe: Recipe, run: Path, say: Say) -> Dataset:
+    """The groups, with what the teacher says of them; a run by another recipe is cleared away."""
     run.mkdir(parents=True, exist_ok=True)
-    if read_begun(run) != recipe:
+    if (begun := read_begun(run)) is None or begun.settled() != recipe.settled():
         for stale in run.glob("*.pt"):
             stale.unlink()
-        (run / RECIPE).write_text(recipe.model_dump_json(indent=1))
+    (run / RECIPE).write_text(recipe.model_dump_json(indent=1))
     torch.set_num_threads(recipe.schedule.threads)
     embedder = load_embedder(recipe.adapter.backbone, "cpu")
-    data = build(
-        recipe.catalogues,
-        recipe.labels,
-        recipe.schedule.seed,
-        embedder,
-        run.parent / "cache",
-        say,
-        recipe.judged,
-    )
-    say(f"{len(data.train)} groups to train on, {len(data.held)} windows of topics held out")
-    finished = train(recipe, data, run, say)
+    cache, seed = run.parent / "cache", recipe.schedule.seed
+    data = build(recipe.catalogues, recipe.labels, seed, embedder, cache, say, recipe.judged)
+    if not recipe.teacher.model:
+        return data
+    return replace(data, train=ask_teacher(data.train, data.texts, recipe.teacher, cache, say))
+
+
+def finish(recipe: Recipe, data: Dataset, finished: Run, run: Path, out: Path) -> None:
+    """Measure the kept weights and write the model's folder."""
+    network = finished.network.cpu()
     steps = finished.step
     if (run / BEST).is_file():
-        steps = int(torch.load(run / BEST, weights_only=True)["step"])
+        steps = int(torch.load(run / BEST, weights_only=True, map_location="cpu")["step"])
     pairs = Pairs(recipe.adapter.backbone, data.texts, recipe.adapter.served_tokens)
-    share, _ = choose_share(data.held, score_groups(finished.network, pairs, data.held))
-    figures = report(data, read_with(finished.network, pairs), share)
+    share, _ = choose_share(data.held, score_groups(network, pairs, data.held))
+    figures = report(data, read_with(network, pairs), share)
     plain = load_encoder(recipe.adapter.backbone)
-    adapter = take_adapter(finished.network, recipe.adapter.method, plain)
+    adapter = take_adapter(network, recipe.adapter.method, plain)
     figures["guards"] |= tell_regularisation(recipe, steps, finished.step)
     figures["guards"] |= measure_change(adapter, dict(plain.named_parameters()))
     training = {
@@ -77,8 +93,7 @@ def train_reranker(recipe: Recipe, run: Path, out: Path, say: Say) -> Result:
         "catalogues": name_catalogues(recipe.catalogues),
         "data_hash": hash_data(data),
     }
-    manifest = export(finished.network, recipe, share, out, training, figures)
-    return Result(out, manifest, figures)
+    export(network, recipe, share, out, training, figures)
 
 
 def read_begun(run: Path) -> Recipe | None:

@@ -24,7 +24,7 @@ from es_rerank.training.groups import Group
 from es_rerank.training.recipe import Recipe
 from es_rerank.training.report import report
 from es_rerank.training.reranker import Result
-from es_rerank.training.train import choose_share
+from es_rerank.training.reranking import choose_share
 
 Tensors = Mapping[str, Tensor]
 
@@ -98,7 +98,7 @@ def check_alike(folders: Sequence[Path]) -> tuple[Recipe, list[Manifest]]:
         raise ConfigError("bottleneck adapters have no mean: train with method = 'lora'")
     for folder, manifest, recipe in zip(folders, manifests, recipes, strict=True):
         seed = recipe.schedule.model_copy(update={"seed": first.schedule.seed})
-        same = recipe.model_copy(update={"schedule": seed}) == first
+        same = recipe.model_copy(update={"schedule": seed}).settled() == first.settled()
         if not same or manifest.backbone_hash != manifests[0].backbone_hash:
             raise ConfigError(
                 f"{folder} and {folders[0]} have no mean: only models by one recipe, on one "

@@ -91,7 +91,7 @@ def make_recipe(backbone: Path, shop: Path, **changes: Any) -> Recipe:
         },
     }  # fmt: skip
     for name, settings in changes.items():
-        parts[name] |= settings
+        parts.setdefault(name, {}).update(settings)
     return Recipe.model_validate({"catalogues": [str(shop)], **parts})
 
 

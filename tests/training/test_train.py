@@ -20,14 +20,15 @@ from es_rerank.training.dataset import Dataset
 from es_rerank.training.export import export
 from es_rerank.training.pairs import Pairs
 from es_rerank.training.recipe import Recipe, read_recipe
-from es_rerank.training.train import BEST, CHECKPOINT, choose_share, score_groups, start, train
+from es_rerank.training.reranking import Reranking, choose_share, score_groups
+from es_rerank.training.train import BEST, CHECKPOINT, train
 from tests.training.conftest import make_recipe
 
 TEXTS = ["acme running shoes red", "bolt garden gnome", "shoe rack " * 40, "sun hat"]
 
 
 def run(recipe: Recipe, data: Dataset, folder: Path) -> Any:
-    return train(recipe, data, folder, lambda _: None)
+    return train(Reranking(recipe, data), folder, lambda _: None)
 
 
 def weights_of(folder: Path) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_what_is_saved_scores_as_what_was_trained(
     assert manifest.cosine_share == 0.3
 
     pairs = Pairs(str(backbone), data.texts, recipe.adapter.served_tokens)
-    before = start(recipe).network
+    before = Reranking(recipe, data).start().network
     loaded, again = (load_reranker(tmp_path / "model", "cpu") for _ in range(2))
     for group, expected in zip(
         data.held, score_groups(finished.network, pairs, data.held), strict=True
@@ -80,7 +81,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(recipe, data, tmp_path / "cut", say)
+        train(Reranking(recipe, data), tmp_path / "cut", say)
     assert torch.load(tmp_path / "cut" / CHECKPOINT, weights_only=True)["step"] == 3
     run(recipe, data, tmp_path / "cut")
     whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
@@ -96,6 +97,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
         {"objective": {"diversity_form": "softmax", "info_nce": 0.5, "unfairness": 0.5}},
         {"objective": {"learn_diversity": True}},
         {"labels": {"stuffed": 1.0}},
+        {"schedule": {"precision": "bf16"}},
     ],
 )
 def test_every_choice_of_the_recipe_trains(
@@ -107,6 +109,16 @@ def test_every_choice_of_the_recipe_trains(
     assert other.step == plain.step == 12
     assert any(not torch.equal(one[name], two[name]) for name in one)
     assert all(torch.isfinite(values).all() for values in two.values())
+
+
+def test_activations_computed_twice_are_the_same(
+    backbone: Path, shop_folder: Path, data: Dataset, tmp_path: Path
+) -> None:
+    for name in ("kept", "twice"):
+        schedule = {"steps": 3, "checkpointing": name == "twice"}
+        run(make_recipe(backbone, shop_folder, schedule=schedule), data, tmp_path / name)
+    kept, twice = weights_of(tmp_path / "kept"), weights_of(tmp_path / "twice")
+    assert all(torch.allclose(kept[name], twice[name], atol=1e-6) for name in kept)
 
 
 def test_accumulating_is_the_same_step(
