@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from es_rerank.cli.output import FILE, FOLDER, json_option, sayer
+from es_rerank.cli.output import FOLDER, json_option, sayer
+from es_rerank.cli.train_embedder import embedder
 from es_rerank.cli.train_judgments import judgments
+from es_rerank.cli.train_recipe import (
+    load_recipe,
+    recipe_options,
+    require_packages,
+    tell,
+    train_sayer,
+)
+from es_rerank.cli.train_search import search
 from es_rerank.cli.train_suggest import suggest
 from es_rerank.errors import ConfigError
-
-if TYPE_CHECKING:
-    from es_rerank.training.reranker import Result
 
 
 @click.group()
@@ -29,21 +32,12 @@ def command() -> None:
 
 command.add_command(judgments)
 command.add_command(suggest)
+command.add_command(embedder)
+command.add_command(search)
 
 
 @command.command()
-@click.option(
-    "--recipe",
-    "recipe_file",
-    type=FILE,
-    help="TOML file of the training; without it the recipe of the default model.",
-)
-@click.option(
-    "--data",
-    multiple=True,
-    help="Folder of a catalogue (*.jsonl, *.jsonl.gz, Icecat), or `sample`; may be given again. "
-    "Without it what the recipe names.",
-)
+@recipe_options
 @click.option(
     "--out",
     type=FOLDER,
@@ -58,7 +52,6 @@ command.add_command(suggest)
     show_default=True,
     help="Folder of checkpoints and logs; a run that was stopped goes on from there.",
 )
-@click.option("--seed", type=int, help="Instead of the recipe's.")
 @click.option(
     "--judgments",
     "judgment_files",
@@ -86,24 +79,17 @@ def reranker(
     Then serve it: [model] kind = "cross-encoder", name = "my-model".
     """
     require_packages()
-    from es_rerank.training.recipe import read_recipe
     from es_rerank.training.reranker import train_reranker
 
-    recipe = read_recipe(recipe_file)
-    if data:
-        recipe = recipe.model_copy(update={"catalogues": data})
-    if seed is not None:
-        schedule = recipe.schedule.model_copy(update={"seed": seed})
-        recipe = recipe.model_copy(update={"schedule": schedule})
+    recipe = load_recipe(recipe_file, data, seed)
     if judgment_files or alone:
         changes = {"files": judgment_files or recipe.judged.files, "alone": alone}
         recipe = recipe.model_copy(update={"judged": recipe.judged.model_copy(update=changes)})
     if recipe.judged.alone and not recipe.judged.files:
         raise ConfigError("--alone needs judgments: name a file with --judgments")
 
-    tell(
-        train_reranker(recipe, run, out, sayer(obj | {"quiet": obj["quiet"] or not speaks()})), obj
-    )
+    result = train_reranker(recipe, run, out, train_sayer(obj))
+    tell(result.folder, result.figures, obj)
 
 
 @command.command()
@@ -143,33 +129,5 @@ def soup(
     require_packages()
     from es_rerank.training.soup import average_models
 
-    tell(average_models(models, data, out, cache, sayer(obj)), obj)
-
-
-def require_packages() -> None:
-    """Raise ConfigError where the extra `train` is not installed."""
-    for package in ("peft", "faiss"):
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"training needs the package {package}, which the extra `train` brings: "
-                "pip install 'es-rerank[train]'"
-            )
-
-
-def speaks() -> bool:
-    """Whether this process is alone, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def tell(result: Result, obj: dict[str, Any]) -> None:
-    """Print what came out."""
-    if not speaks():
-        return
-    if obj["json"]:
-        click.echo(json.dumps({"folder": str(result.folder), "figures": result.figures}))
-        return
-    for section, rows in result.figures.items():
-        click.echo(f"{section}:")
-        for name, value in rows.items():
-            click.echo(f"  {name}: {value}")
-    click.echo(f"The model is in {result.folder}.")
+    result = average_models(models, data, out, cache, sayer(obj))
+    tell(result.folder, result.figures, obj)

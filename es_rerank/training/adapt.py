@@ -24,11 +24,21 @@ MATRICES = ("query", "key", "value", "dense")
 def adapt(
     network: Network, method: Method, rank: int, layers: int, dropout: float, steps: int
 ) -> None:
-    """Freeze the backbone but for what the method trains, in the last `layers` layers.
+    """Freeze the backbone but for what the method trains, in the last `layers` layers; the heads
+    are trained.
 
     rank: of LoRA, the width of a bottleneck. steps: of the whole training, which AdaLoRA plans by.
     """
-    encoder = network.encoder
+    adapt_encoder(network.encoder, method, rank, layers, dropout, steps)
+    network.closeness.requires_grad_(True)
+    network.relevance.requires_grad_(True)
+    network.facets.requires_grad_(True)
+
+
+def adapt_encoder(
+    encoder: Any, method: Method, rank: int, layers: int, dropout: float, steps: int
+) -> None:
+    """The same for an encoder without heads. Raises ConfigError for layers that it has not."""
     count = int(encoder.config.num_hidden_layers)
     if layers > count:
         raise ConfigError(f"[adapter] layers = {layers}, but the backbone has {count}")
@@ -45,9 +55,6 @@ def adapt(
             width = int(encoder.config.hidden_size)
             layer.attention.output.dense = Bottleneck(layer.attention.output.dense, width, rank)
             layer.output.dense = Bottleneck(layer.output.dense, width, rank)
-    network.closeness.requires_grad_(True)
-    network.relevance.requires_grad_(True)
-    network.facets.requires_grad_(True)
 
 
 def _add_low_rank(
@@ -85,31 +92,33 @@ def prune_ranks(network: Network, step: int) -> None:
         allocator.update_and_allocate(network.encoder, step)
 
 
-def trained(network: Network) -> dict[str, Tensor]:
+def trained(network: nn.Module) -> dict[str, Tensor]:
     """The parameters that training changes, by name."""
     return {name: p for name, p in network.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
-def take_adapter(network: Network, method: Method, plain: Any) -> dict[str, Tensor]:
-    """What training changed in the encoder, as a manifest's adapter names it, fp16.
+def take_adapter(
+    network: Any, method: Method, plain: Any, kind: torch.dtype = torch.float16
+) -> dict[str, Tensor]:
+    """What training changed in the encoder, as a manifest's adapter names it.
 
-    plain: the backbone as it was.
+    plain: the backbone as it was. kind: of the numbers.
     """
     encoder = network.encoder
     if method in {"lora", "adalora"}:
-        return {name: v.half().contiguous() for name, v in _low_rank(encoder)}
+        return {name: v.detach().to(kind).contiguous() for name, v in _low_rank(encoder)}
     if method == "houlsby":
         found = {}
         for path, around in bottlenecks(encoder):
-            found[f"{path}.down"] = around.down.weight.half()
-            found[f"{path}.down_bias"] = around.down.bias.half()
-            found[f"{path}.up"] = around.up.weight.half()
-            found[f"{path}.up_bias"] = around.up.bias.half()
+            found[f"{path}.down"] = around.down.weight.detach().to(kind)
+            found[f"{path}.down_bias"] = around.down.bias.detach().to(kind)
+            found[f"{path}.up"] = around.up.weight.detach().to(kind)
+            found[f"{path}.up_bias"] = around.up.bias.detach().to(kind)
         return {name: v.contiguous().clone() for name, v in found.items()}
     before = dict(plain.named_parameters())
     return {
-        f"{name}.delta": (p - before[name]).half().contiguous()
+        f"{name}.delta": (p - before[name]).to(kind).contiguous()
         for name, p in encoder.named_parameters()
         if p.requires_grad
     }

@@ -64,18 +64,7 @@ def write_folder(
         facets=wish.facets,
         training={
             **training,
-            "recipe": {
-                **recipe.model_dump(mode="json"),
-                "catalogues": name_catalogues(recipe.catalogues),
-                "judged": {
-                    **recipe.judged.model_dump(mode="json"),
-                    "files": name_catalogues(recipe.judged.files),
-                },
-                "teacher": {
-                    **recipe.teacher.model_dump(mode="json"),
-                    "model": Path(recipe.teacher.model).name,
-                },
-            },
+            "recipe": describe_recipe(recipe),
             "libraries": {name: find_version(name) for name in LIBRARIES},
         },
         card=card,
@@ -83,6 +72,15 @@ def write_folder(
     write_manifest(manifest, folder)
     (folder / CARD).write_text(write_card(manifest), encoding="utf-8")
     return read_manifest(folder)
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as manifests have it, without the places where files lie on one machine."""
+    told = recipe.model_dump(mode="json")
+    told["catalogues"] = name_catalogues(recipe.catalogues)
+    told["judged"]["files"] = name_catalogues(recipe.judged.files)
+    told["teacher"]["model"] = Path(recipe.teacher.model).name
+    return told
 
 
 def name_catalogues(catalogues: Sequence[str]) -> list[str]:
@@ -101,11 +99,6 @@ def find_version(library: str) -> str:
 def write_card(manifest: Manifest) -> str:
     """The model card (Mitchell et al., FAT* 2019)."""
     recipe = manifest.training["recipe"]
-    figures = "\n".join(
-        f"\n| {section} | |\n|---|---|\n"
-        + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-        for section, rows in manifest.card.items()
-    )
     return f"""# A reranker for es-rerank
 
 Reads a shopper's query and a product's text together and says how well they suit each other
@@ -119,8 +112,17 @@ Reads a shopper's query and a product's text together and says how well they sui
   brands and attributes say, and repeats what they lack.
 
 Measured on held-out weak labels, topics never trained on:
-{figures}
+{list_figures(manifest.card)}
 """
+
+
+def list_figures(card: Mapping[str, Mapping[str, str]]) -> str:
+    """A table for each section."""
+    return "\n".join(
+        f"\n| {section} | |\n|---|---|\n"
+        + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+        for section, rows in card.items()
+    )
 
 
 def tell_labels(judged: Mapping[str, Any]) -> str:

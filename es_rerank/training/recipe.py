@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from es_rerank.config.section import Section
 from es_rerank.errors import ConfigError
@@ -86,6 +88,59 @@ class Teacher(Section):
     device: str = Field("auto", description="Where it runs.")
 
 
+class Embedder(Section):
+    """Of `es-rerank train embedder` alone."""
+
+    temperature: float = Field(0.05, gt=0, description="Of the softmax, to begin with; learnt.")
+    near: float = Field(
+        0.8,
+        ge=-1,
+        le=1,
+        description="Cosine to a good product from which another query's product is no negative.",
+    )
+
+
+class Axis(Section):
+    """Where a setting is searched: from low to high, or one of some."""
+
+    low: int | float = 0
+    high: int | float = 0
+    log: bool = False
+    choices: tuple[int | float | str | bool, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Axis:
+        if not self.choices and not self.low < self.high:
+            raise ValueError("an axis has `low` and a `high` above it, or `choices`")
+        if self.log and self.low <= 0:
+            raise ValueError("`log` needs a `low` above 0")
+        return self
+
+    def holds(self, value: object) -> bool:
+        """Whether the value lies on it."""
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+class Search(Section):
+    """Of `es-rerank train search` alone. space: setting, as `schedule.learning_rate` -> axis."""
+
+    space: Mapping[str, Axis] = Field(default_factory=dict)
+
+    @staticmethod
+    def usual() -> Mapping[str, Axis]:
+        """What is searched where a recipe names nothing."""
+        return {
+            "schedule.learning_rate": Axis(low=1e-4, high=2e-3, log=True),
+            "schedule.weight_decay": Axis(low=1e-3, high=0.1, log=True),
+            "adapter.rank": Axis(choices=(8, 16, 32)),
+            "adapter.dropout": Axis(low=0.0, high=0.2),
+            "objective.pairwise": Axis(low=0.0, high=1.0),
+            "objective.diversity": Axis(low=0.02, high=0.5, log=True),
+        }
+
+
 class Schedule(Section):
     """How it is optimised."""
 
@@ -135,6 +190,8 @@ class Recipe(Section):
     objective: Objective = Field(default_factory=Objective)
     teacher: Teacher = Field(default_factory=Teacher)
     schedule: Schedule = Field(default_factory=Schedule)
+    embedder: Embedder = Field(default_factory=Embedder)
+    search: Search = Field(default_factory=Search)
     track: Track = Field(default_factory=Track)
 
     def settled(self) -> Recipe:
@@ -142,12 +199,25 @@ class Recipe(Section):
         return self.model_copy(update={"track": Track()})
 
 
-def read_recipe(path: Path | None) -> Recipe:
-    """Read a recipe; None is the default one. Raises ConfigError."""
+EMBEDDER: Mapping[str, Mapping[str, Any]] = {
+    "adapter": {"max_tokens": 64},
+    "schedule": {
+        "steps": 600, "groups_per_step": 8, "learning_rate": 2e-4, "evaluate_every": 100,
+    },
+}  # fmt: skip
+"""Where the embedder's default recipe differs: larger parts, which are where negatives are from."""
+
+
+def read_recipe(path: Path | None, base: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:
+    """Read a recipe; None is the default one. base: other defaults. Raises ConfigError."""
+    told: dict[str, Any] = {name: dict(part) for name, part in (base or {}).items()}
     if path is None:
-        return Recipe()
+        return Recipe.model_validate(told)
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        for name, part in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            own = told.get(name, {})
+            told[name] = {**own, **part} if isinstance(part, Mapping) else part
+        return Recipe.model_validate(told)
     except OSError as error:
         raise ConfigError(f"the recipe {path} cannot be read ({error.strerror})") from error
     except tomllib.TOMLDecodeError as error:
@@ -156,3 +226,13 @@ def read_recipe(path: Path | None) -> Recipe:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ConfigError(f"the recipe {path}: {where}: {first['msg']}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, without what it was searched by. JSON's scalars and lists are TOML's."""
+    told = recipe.model_dump(mode="json", exclude={"search"})
+    lines = [f"catalogues = {json.dumps(told.pop('catalogues'), ensure_ascii=False)}"]
+    for name, settings in told.items():
+        lines.append(f"\n[{name}]")
+        lines += [f"{key} = {json.dumps(v, ensure_ascii=False)}" for key, v in settings.items()]
+    return "\n".join(lines) + "\n"

@@ -76,9 +76,7 @@ def prepare(recipe: Recipe, run: Path, say: Say) -> Dataset:
 def finish(recipe: Recipe, data: Dataset, finished: Run, run: Path, out: Path) -> None:
     """Measure the kept weights and write the model's folder."""
     network = finished.network.cpu()
-    steps = finished.step
-    if (run / BEST).is_file():
-        steps = int(torch.load(run / BEST, weights_only=True, map_location="cpu")["step"])
+    steps = kept_step(run, finished)
     pairs = Pairs(recipe.adapter.backbone, data.texts, recipe.adapter.served_tokens)
     share, _ = choose_share(data.held, score_groups(network, pairs, data.held))
     figures = report(data, read_with(network, pairs), share)
@@ -94,6 +92,13 @@ def finish(recipe: Recipe, data: Dataset, finished: Run, run: Path, out: Path) -
         "data_hash": hash_data(data),
     }
     export(network, recipe, share, out, training, figures)
+
+
+def kept_step(run: Path, finished: Run) -> int:
+    """The step whose weights were the best."""
+    if not (run / BEST).is_file():
+        return finished.step
+    return int(torch.load(run / BEST, weights_only=True, map_location="cpu")["step"])
 
 
 def read_begun(run: Path) -> Recipe | None:

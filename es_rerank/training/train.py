@@ -101,7 +101,10 @@ def train(task: Task, folder: Path, say: Say) -> Run:
     torch.set_num_threads(plan.threads)
     run = task.start()
     if plan.checkpointing:
-        run.network.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        encoder = run.network.encoder
+        name = "activation_checkpointing_enable"  # older transformers know it by another
+        enable = getattr(encoder, name, encoder.gradient_checkpointing_enable)
+        enable({"use_reentrant": False})
     optimizer = make_optimizer(recipe, run)
     resume(run, optimizer, folder, say)
     if not team.leads:

@@ -13,20 +13,12 @@ import torch
 from es_rerank.errors import ConfigError
 from es_rerank.training.dataset import Dataset
 from es_rerank.training.devices import Team, join
-from es_rerank.training.recipe import Recipe
+from es_rerank.training.recipe import dump_recipe
 from es_rerank.training.reranker import train_reranker
 from es_rerank.training.reranking import Reranking
 from es_rerank.training.train import train
 from tests.training.conftest import make_recipe
 from tests.training.test_train import weights_of, without_dropout
-
-
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """As TOML, whose scalars and lists are JSON's here."""
-    lines = [f"catalogues = {json.dumps(recipe.catalogues)}"]
-    for name, settings in recipe.model_dump(mode="json", exclude={"catalogues"}).items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(v)}" for key, v in settings.items())]
-    path.write_text("\n".join(lines))
 
 
 def test_two_processes_are_one_that_accumulates(
@@ -41,7 +33,7 @@ def test_two_processes_are_one_that_accumulates(
     schedule = recipe.schedule.model_copy(update={"accumulate": 2})
     alone = recipe.model_copy(update={"schedule": schedule})
     result = train_reranker(alone, tmp_path / "runs-one/run", tmp_path / "one", lambda _: None)
-    write_recipe(recipe, tmp_path / "recipe.toml")
+    (tmp_path / "recipe.toml").write_text(dump_recipe(recipe))
     done = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
