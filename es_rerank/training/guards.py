@@ -88,23 +88,34 @@ def measure_stuffing(
     read: Callable[[Group, Sequence[int]], tuple[Logits, Any]],
     logits: Sequence[Logits],
 ) -> dict[str, str]:
-    """How far up the logit takes a window's last bad product whose text is made to quote the query.
+    """What `count_gained` finds, on average."""
+    gained = count_gained(groups, read, logits)
+    if not gained:
+        return {}
+    places = np.mean([len(own) for own in logits])
+    told = f"{np.mean(gained):.1f} of {places:.0f}"
+    return {"places that a bad product gains by quoting the query": told}
+
+
+def count_gained(
+    groups: Sequence[Group],
+    read: Callable[[Group, Sequence[int]], tuple[Logits, Any]],
+    logits: Sequence[Logits],
+) -> list[int]:
+    """How far up the logit takes a window's last bad product whose text is made to quote the query;
+    a number for each window that has a bad one.
 
     Keyword stuffing is the cheapest attack on a reader of texts.
     """
-    gained, places = [], []
+    gained = []
     for group, before in zip(groups, logits, strict=True):
         bad = np.flatnonzero(group.grades == 0.0)
-        if not len(bad):
-            continue
-        worst = int(bad[before[bad].argmin()])
-        after = read(group, [worst])[0]
-        gained.append(int((before > before[worst]).sum()) - int((after > after[worst]).sum()))
-        places.append(len(before))
-    if not gained:
-        return {}
-    told = f"{np.mean(gained):.1f} of {np.mean(places):.0f}"
-    return {"places that a bad product gains by quoting the query": told}
+        if len(bad):
+            worst = int(bad[before[bad].argmin()])
+            after = read(group, [worst])[0]
+            ahead = int((before > before[worst]).sum())
+            gained.append(ahead - int((after > after[worst]).sum()))
+    return gained
 
 
 def tell_regularisation(recipe: Recipe, steps: int, done: int) -> dict[str, str]:

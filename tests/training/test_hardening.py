@@ -1,0 +1,70 @@
+"""What the terms against abuse do, before and after, on a tiny model and its own groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from es_rerank.training.dataset import Dataset
+from es_rerank.training.guards import count_gained
+from es_rerank.training.report import measure_variety, rank_down
+from es_rerank.training.reranker import read_with
+from es_rerank.training.reranking import Reranking, score_groups
+from es_rerank.training.train import train
+from tests.training.conftest import make_recipe
+
+GINI = "Gini of exposure, equally good brands"
+
+
+@pytest.fixture(scope="module")
+def own(data: Dataset) -> Dataset:
+    """Some groups, to learn and to measure by."""
+    return replace(data, train=data.train[:24], held=data.train[:24])
+
+
+def measure(
+    backbone: Path, shop: Path, own: Dataset, folder: Path, **changes: Any
+) -> dict[str, float]:
+    """Train, and measure what the seller gains and how fair the order is."""
+    recipe = make_recipe(
+        backbone, shop, adapter={"method": "full"}, track={"to": []},
+        schedule={
+            "steps": 80, "groups_per_step": 3, "evaluate_every": 80, "learning_rate": 0.003,
+            "average": 0.5,
+        },
+        **changes,
+    )  # fmt: skip
+    task = Reranking(recipe, own)
+    network = train(task, folder, lambda _: None).network
+    logits = score_groups(network, task.pairs, own.held)
+    found = measure_variety(own, [rank_down(each) for each in logits])
+    gained = count_gained(own.held, read_with(network, task.pairs), logits)
+    return {**found, "gained": float(np.mean(gained))}
+
+
+def test_hardening_takes_away_what_stuffing_gains(
+    backbone: Path, shop_folder: Path, own: Dataset, tmp_path: Path
+) -> None:
+    found = {
+        share: measure(backbone, shop_folder, own, tmp_path / str(share), labels={"stuffed": share})
+        for share in (0.0, 1.0)
+    }
+    assert found[1.0]["gained"] < found[0.0]["gained"] - 0.2
+    assert found[1.0]["nDCG@10"] > found[0.0]["nDCG@10"] - 0.1
+
+
+def test_the_penalty_evens_the_exposure_of_equally_good_brands(
+    backbone: Path, shop_folder: Path, own: Dataset, tmp_path: Path
+) -> None:
+    found = {
+        weight: measure(
+            backbone, shop_folder, own, tmp_path / str(weight), objective={"unfairness": weight}
+        )
+        for weight in (0.0, 20.0)
+    }
+    assert found[20.0][GINI] < found[0.0][GINI]
+    assert found[20.0]["nDCG@10"] > found[0.0]["nDCG@10"] - 0.1
