@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from es_rerank.cli.output import FOLDER, json_option, sayer
+from es_rerank.cli.train_blend import blend
 from es_rerank.cli.train_embedder import embedder
 from es_rerank.cli.train_judgments import judgments
 from es_rerank.cli.train_recipe import (
@@ -33,6 +34,7 @@ def command() -> None:
 command.add_command(judgments)
 command.add_command(suggest)
 command.add_command(embedder)
+command.add_command(blend)
 command.add_command(search)
 
 
