@@ -18,7 +18,7 @@ from es_rerank import __version__
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = set(
-    "engine train eval onnx openvino ray graph redis otel parquet dev".split()  # noqa: SIM905
+    "engine train eval sentiment onnx openvino ray graph redis otel parquet dev".split()  # noqa: SIM905
 )
 EXTRAS |= {"blend", "mlflow", "search", "wandb"}  # that go with train
 

@@ -298,6 +298,11 @@ def load_steps(
     def load_writer(generator: GeneratorRecipe) -> Writer:
         return make_writer(generator, settings.model.device)
 
+    def load_sentiment(name: str) -> Any:
+        from es_rerank.models.sentiment.reader import load_sentiment
+
+        return load_sentiment(name, device=settings.model.device)
+
     return build_steps(
         recipe,
         fields.text,
@@ -308,6 +313,7 @@ def load_steps(
         model=settings.model.embedder,
         load_encoder=load_encoder,
         load_enricher=lambda name, options: load_plugin("enricher", name, {name: options}),
+        load_sentiment=load_sentiment,
     )
 
 

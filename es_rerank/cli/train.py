@@ -19,6 +19,7 @@ from es_rerank.cli.train_recipe import (
     train_sayer,
 )
 from es_rerank.cli.train_search import search
+from es_rerank.cli.train_sentiment import sentiment
 from es_rerank.cli.train_suggest import suggest
 from es_rerank.errors import ConfigError
 
@@ -32,6 +33,7 @@ def command() -> None:
 
 
 command.add_command(judgments)
+command.add_command(sentiment)
 command.add_command(suggest)
 command.add_command(embedder)
 command.add_command(blend)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from es_rerank.enrich.review import Decisions
+    from es_rerank.enrich.steps.recipe import SentimentRecipe
     from es_rerank.enrich.steps.vector import Encoder
+    from es_rerank.models.sentiment.reader import SentimentReader
     from es_rerank.models.writer.prompt import Writer
 
 
@@ -77,10 +79,13 @@ def build_steps(
     price_field: str | None = None,
     load_writer: Callable[[GeneratorRecipe], Writer] | None = None,
     decisions: Decisions | None = None,
+    load_sentiment: Callable[[str], SentimentReader] | None = None,
 ) -> list[Step]:
     """Build the steps: vectors first, which extractive texts go by, plugins last.
 
-    model: the encoder where the recipe names none.
+    model: the encoder where the recipe names none. load_sentiment: loads a model that reads
+    reviews, on the best device if unset. Raises ConfigError for a file of reviews that is not
+    there, ModelError for a folder of a model that is not whole.
     """
     steps: list[Step] = []
     if recipe.is_copy:
@@ -126,6 +131,8 @@ def build_steps(
             tuple(text_fields), tuple(attribute_fields), price_field, None, None, None
         )
         steps.append(build_graph(recipe.graph, found))
+    if recipe.sentiment is not None:
+        steps.append(_build_sentiment(recipe.sentiment, load_sentiment))
     for name, given in recipe.plugins.items():
         before = [step.recipe for step in steps]  # a plugin may build on what they found
         enricher = load_enricher(name, given)
@@ -137,3 +144,39 @@ def build_steps(
 
 def _no_writer(generator: GeneratorRecipe) -> Writer:
     raise LookupError(generator.model)
+
+
+def _build_sentiment(wish: SentimentRecipe, load: Callable[[str], SentimentReader] | None) -> Step:
+    from es_rerank.enrich.steps import sentiment
+    from es_rerank.enrich.steps.aspects import choose_aspects
+    from es_rerank.enrich.steps.reviews import ReviewFile, Shape, find_reviews, hash_reviews
+    from es_rerank.models.sentiment.reader import identify_sentiment, load_sentiment
+
+    chosen = load or load_sentiment
+    aspects = choose_aspects(wish.aspects)
+    shape = Shape(wish.field, wish.text_field, wish.rating_field)
+    options: dict[str, Any] = {
+        **wish.model_dump(mode="json", exclude={"reviews"}),
+        "aspects": aspects,
+        "model": identify_sentiment(wish.model),
+    }
+    load_file: Callable[[], ReviewFile] | None = None
+    if (file := wish.reviews) is not None:
+        # Whose reviews have changed is not known, so a changed file is another recipe.
+        options["reviews"] = hash_reviews(file)
+
+        def load_file() -> ReviewFile:
+            return ReviewFile(file, wish.product_field, shape, wish.max_reviews)
+
+    def reads(document: Document) -> bytes:
+        found = find_reviews(document.source, shape, wish.max_reviews)
+        told = [(review.text, review.stars) for review in found]
+        ids = list(read_values(document.source, wish.id_field)) if wish.id_field else []
+        return repr((told, ids)).encode("utf-8", "replace")
+
+    return Step(
+        sentiment.SentimentEnricher(lambda: chosen(wish.model), wish, aspects, load_file),
+        hash_recipe("sentiment", sentiment.EDITION, options),
+        reads,
+        wish.model,
+    )

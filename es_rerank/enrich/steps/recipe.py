@@ -118,6 +118,31 @@ class SafetyRecipe(Section):
     )
 
 
+class SentimentRecipe(Section):
+    model: str = Field(
+        "default",
+        description="`default`, a folder that `train sentiment` wrote, or hub id or folder of a "
+        "text classifier.",
+    )
+    field: str = Field(
+        "", description="Field of a product's reviews, texts or objects; found by name if unset."
+    )
+    text_field: str = Field("", description="A review's text within it; found by name if unset.")
+    rating_field: str = Field("", description="Its stars; found by name if unset.")
+    reviews: Path | None = Field(
+        None, description="JSONL file (also .gz) of reviews that lie apart from the products."
+    )
+    product_field: str = Field("product_id", description="In that file, a review's product.")
+    id_field: str = Field("", description="The documents' field that it names; the _id if unset.")
+    max_reviews: int = Field(500, ge=1, description="Reviews of a product read at most.")
+    prior: float = Field(5.0, ge=0, description="Reviews that the mean is shrunk by.")
+    prior_mean: float = Field(0.0, ge=-1, le=1, description="Their polarity.")
+    aspects: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Words of aspects besides the default ones; an empty list takes one out.",
+    )
+
+
 class Recipe(Section):
     """What a run takes of the source, and what it adds."""
 
@@ -150,6 +175,7 @@ class Recipe(Section):
     graph: GraphRecipe | None = Field(
         None, description="Find variants, substitutes, accessories, and what goes with a product."
     )
+    sentiment: SentimentRecipe | None = Field(None, description="Read the products' reviews.")
     plugins: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Enricher plugins by name, in order, with their options."
     )
@@ -196,7 +222,7 @@ class Recipe(Section):
     @property
     def is_copy(self) -> bool:
         """Whether documents are only copied."""
-        steps = (self.vector, self.forms or None, self.graph)
+        steps = (self.vector, self.forms or None, self.graph, self.sentiment)
         return all(step is None for step in steps) and not self.plugins
 
 

@@ -1,0 +1,1 @@
+"""Training of sentiment models: reviews in, a model's folder out."""
