@@ -212,7 +212,7 @@ def bootstrap(
     chance = np.random.default_rng(SEED)
     says = np.asarray(truth)
     draws = [chance.integers(0, len(says), len(says)) for _ in range(DRAWS)]
-    values = [float(measure_reading(read[0][rows], says[rows])[measure]) for rows in draws]
+    values = [float(measure_reading(read[0][rows], says[rows].tolist())[measure]) for rows in draws]
     low, high = np.quantile(values, [0.025, 0.975])
     return Spread(float(low), float(high), "95 % of ours, over reviews drawn with replacement")
 
