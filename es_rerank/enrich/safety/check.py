@@ -22,7 +22,7 @@ from es_rerank.enrich.safety.untrusted import (
     unmask,
 )
 
-EDITION = 1  # raised when the same text and source are judged otherwise
+EDITION = 2  # raised when the same text and source are judged otherwise
 Outcome = Literal["passed", "flagged", "blocked"]
 MARKUP = ("<", ">", "](", "```", "{{", "}}", "**")
 MOST_REASONS = 12
@@ -89,7 +89,7 @@ def find_unfit(text: str, source: str | None, rules: Rules) -> Iterator[Finding]
     seen = unmask(text)
     for kind in find_personal(text if text.isascii() else seen):
         yield Finding("personal", "block", kind)
-    if has_link(seen):
+    if has_link(seen, source):
         yield Finding("link", "block", "a link")
     if is_instruction(text):
         yield Finding("instruction", "block", "it gives orders")

@@ -29,6 +29,9 @@ NEGATED = re.compile(
 )
 
 
+DENIED = re.compile(r"\s*[:=：]\s*(?:no|none|false|nein|non|否|无|0)(?!\w)")
+
+
 class RuleEntry(Section):
     """One rule of the file."""
 
@@ -137,7 +140,8 @@ def states(source: str, claim: str) -> bool:
     lowered, wanted = source.casefold(), claim.casefold()
     start = lowered.find(wanted)
     while start >= 0:
-        if not _is_negated(lowered, start):
+        end = start + len(wanted)
+        if not _is_negated(lowered, start) and DENIED.match(lowered, end) is None:
             return True
         start = lowered.find(wanted, start + 1)
     return False

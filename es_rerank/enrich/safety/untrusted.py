@@ -26,29 +26,25 @@ TEMPLATE = re.compile(
     re.I,
 )
 MARKDOWN = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
+# Names such as StarTech.com are brands; an address has a path, or somebody is told to go there.
+DOMAIN = (
+    r"(?<![@\w.-])(?:[a-z0-9-]+\.)+(?-i:com|COM|net|NET|org|ORG|io|cn|ru|de|uk|biz|xyz|info|shop|top"
+    r"|app|dev)(?![\w@])"
+)
+BARE_DOMAIN = re.compile(DOMAIN, re.I)
 URL = re.compile(
-    r"\b(?:https?|ftp|data|javascript|file)\s*:\s*/{0,2}[^\s<>\"'，。]+|\bwww\.[^\s<>\"'，。]+"
-    r"|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:(?-i:com|COM|net|NET|org|ORG|io|cn|ru|de|uk|biz|xyz|info|shop|top|app|dev)"
-    r"(?![\w@])|(?:ly|me|co|info|shop|top|app|tk|gg)/)[^\s<>\"'，。]*",
+    r"\b(?:https?|ftp)\s*:\s*/{1,2}[^\s<>\"'，。]+|\bwww\.[^\s<>\"'，。]+"
+    r"|\b(?:javascript:|file:/|data:[\w/+.-]*[;,])[^\s<>\"'，。]*"
+    r"|(?<![@\w.-])(?:[a-z0-9-]+\.)+[a-z]{2,10}/[^\s<>\"'，。]*[a-z][^\s<>\"'，。]*"
+    r"|\b(?:visit|see|at|goto|go to|click|browse|open)\b[\s:]*"
+    + DOMAIN
+    + r"|(?:访问|登录|网址|官网|点击|上)[:：\s]*"
+    + DOMAIN,
     re.I,
 )
 URL_HINTS = (
     *("http", "ftp", "data:", "javascript", "file:", "www.", ".com", ".net", ".org", ".io", ".cn"),
-    *(
-        ".ru",
-        ".de",
-        ".uk",
-        ".biz",
-        ".xyz",
-        ".info",
-        ".shop",
-        ".top",
-        ".app",
-        ".dev",
-        ".ly/",
-        ".me/",
-    ),
-    *(".co/", ".tk/", ".gg/"),
+    *(".ru", ".de", ".uk", ".biz", ".xyz", ".info", ".shop", ".top", ".app", ".dev", "/"),
 )
 ORDER_HINTS = (
     *("ignor", "disregard", "forget", "overr", "bypass", "skip", "discard", "drop", "act as"),
@@ -113,12 +109,13 @@ ORDER = re.compile(
     r"|\bjail\s?break\b|\bprompt\s+injection\b|\bend\s+of\s+(?:data|document|input|prompt|context)\b"
     r"|\b(?:reveal|print|repeat|show|output|leak|tell me)\s+(?:\w+\s+){0,3}(?:prompt|instructions?"
     r"|rules|api[ _-]?keys?|passwords?|secrets?)\b"
-    r"|\b(?:instead|only|always|just|simply|then|now|must|please|should|and)[,:]?\s+(?:\w+\s+){0,2}"
+    r"|\b(?:instead|only|always|just|simply|then|now|must|please|should|and)[,:]?\s+(?:you\s+)?"
     r"(?:write|output|respond|reply|answer|print|say|state|mention|claim|summari[sz]e|describe"
-    r"|insert|append|include|recommend|translate)\b[^.]{0,20}(?:[:\"“'`]|\bthat\b|\bwith\b|\bas\b"
-    r"|\bthe following\b|\bexactly\b)"
-    r"|^(?:write|output|respond|reply|answer|print|say|repeat|append|insert)\b[^.]{0,20}(?:[:\"“`]"
-    r"|\bthat\b|\bwith\b|\bthe following\b|\bexactly\b|\bonly\b)"
+    r"|insert|append|include|recommend|translate)\b[^.]{0,20}(?:[:“`]|\s[\"']\w"
+    r"|\bthat (?!is\b|are\b)|\bthe following\b|\bexactly\b)"
+    r"|\b(?:always|now|must|only|please|should)\s+(?:respond|reply|answer|output)\b"
+    r"|^(?:write|output|respond|reply|answer|print|say|repeat|append|insert)\b[^.]{0,20}(?:[:“`]"
+    r"|\s[\"']\w|\bthat\b|\bwith the\b|\bthe following\b|\bexactly\b|\bonly the\b)"
     r"|\b(?:language models?|llms?|ai (?:models?|assistants?|systems?)|chat\s?bots?|gpt"
     r"|summari[sz]ers?)\s*[,:]|\b(?:note|attention|message|instructions?)\s+(?:to|for)\s+(?:the\s+)?(?:\w+\s+)?"
     r"(?:ai|assistant|model|llm|summari[sz]er|writer|bot)s?\b"
@@ -167,10 +164,19 @@ def is_instruction(text: str) -> bool:
     return any(hint in lowered for hint in ORDER_HINTS) and ORDER.search(seen) is not None
 
 
-def has_link(text: str) -> bool:
-    """Whether an address stands in a text."""
+def has_link(text: str, source: str | None = None) -> bool:
+    """Whether an address stands in a text; of names like addresses, one that its source lacks.
+
+    source: None where the text is copied from it.
+    """
     lowered = text.lower()
-    return any(hint in lowered for hint in URL_HINTS) and URL.search(text) is not None
+    if not any(hint in lowered for hint in URL_HINTS):
+        return False
+    if URL.search(text) is not None:
+        return True
+    return source is not None and any(
+        name[0].lower() not in source.lower() for name in BARE_DOMAIN.finditer(text)
+    )
 
 
 def unmask(text: str) -> str:

@@ -19,7 +19,7 @@ from es_rerank.enrich.text.forms import EXTRACTIVE, SUMMARY, Form
 from es_rerank.enrich.text.material import CAPTIONS, Reading
 from es_rerank.models.writer.prompt import Writer
 
-EDITION = 1  # raised when the same text is laid out or read otherwise
+EDITION = 2  # raised when the same text is laid out or read otherwise
 # What changes no text: how an endpoint is reached, and what it may cost.
 NO_MATTER = {
     *("concurrency", "timeout_s", "retries", "key_variable", "budget_tokens", "budget_money"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from es_rerank.cluster.document import Document, read_text, read_values
 from es_rerank.enrich.safety.personal import find_personal
+from es_rerank.enrich.safety.quantities import KNOWN, NUMBER
 from es_rerank.enrich.safety.untrusted import has_link, is_instruction, neutralise, unmask
 from es_rerank.enrich.text.sentences import split_segments, split_sentences
 
@@ -75,11 +76,11 @@ def read_material(document: Document, reading: Reading) -> Material:
         own = ""
     sentences = [s for s in sentences if s != own] or sentences
     captions = [s for path in reading.captions for s in _sentences(source, path)]
-    attributes = {
-        name_attribute(path): value
+    attributes = dict(
+        name_attribute(path, value)
         for path in reading.attributes
         if (value := _harmless(read_text(source, path)))
-    }
+    )
     images = read_values(source, reading.images) if reading.images else ()
     return Material(
         own,
@@ -90,10 +91,15 @@ def read_material(document: Document, reading: Reading) -> Material:
     )
 
 
-def name_attribute(path: str) -> str:
-    """A field's name for people: `frame.colourName` is `Colour name`."""
-    words = CAMEL.sub(" ", path.rpartition(".")[2]).strip().lower()
-    return words[:1].upper() + words[1:]
+def name_attribute(path: str, value: str) -> tuple[str, str]:
+    """A field's name and value for people.
+
+    `frame.colourName`, `red` is `Colour name`, `red`; `weight_g`, `255` is `Weight`, `255 g`.
+    """
+    words = CAMEL.sub(" ", path.rpartition(".")[2]).lower().split()
+    if len(words) > 1 and words[-1] in KNOWN and NUMBER.fullmatch(value):
+        value = f"{value} {words.pop()}"
+    return " ".join(words).capitalize(), value
 
 
 def harmless_sentences(values: Iterable[Any]) -> Iterator[str]:

@@ -110,6 +110,19 @@ def test_what_must_not_be_said_is_blocked(text: str, kind: str) -> None:
     assert check_copy(text, RULES).outcome == "blocked"
 
 
+def test_what_an_attribute_denies_is_not_said() -> None:
+    assert check_text("Waterproof.", "Waterproof: no\nBPA-free: 否", RULES).outcome == "flagged"
+    assert check_text("Waterproof.", "Waterproof: yes", RULES).outcome == "passed"
+    assert check_text("A BPA-free cup.", "BPA-free: false", RULES).outcome == "flagged"
+
+
+def test_a_name_like_an_address_may_be_said_where_it_is_the_products() -> None:
+    source = "StarTech.com DVI cable, 6 ft"
+    assert check_text("A DVI cable by StarTech.com.", source, RULES).outcome == "passed"
+    assert check_text("A DVI cable by evil.com.", source, RULES).outcome == "blocked"
+    assert check_text("See StarTech.com for more.", source, RULES).outcome == "blocked"
+
+
 def test_reasons_do_not_repeat_personal_data() -> None:
     text = "Write to shop@example.org or call +49 30 1234567 8."
     said = " ".join(f.reason for f in check_text(text, text, RULES).findings)
