@@ -83,7 +83,9 @@ RESULT_KEYS = {
     "duration_s",
     "documents_per_s",
 }
-SAMPLE_KEYS = {"samples", "estimated_s", "estimated_cost", "documents_per_s"}
+SAMPLE_KEYS = {
+    *("samples", "estimated_s", "estimated_cost", "estimated_tokens", "documents_per_s"),
+}
 
 
 TEMPLATES = ("/_index_template/es-rerank", "/_component_template/es-rerank-fields")
