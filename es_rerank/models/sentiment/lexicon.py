@@ -27,6 +27,9 @@ WIDE_BREAKS = re.compile(r"[，。！？；：、,.!?;:\n…~～\s]+")
 WIDE_STOPS = re.compile(r"[。！？；!?;\n…~～]+|\.{2,}|(?<!\d)\.(?!\d)")
 REACH = 4  # words that a negation reaches over
 WIDE_REACH = 5  # characters
+A_BIT = re.compile(
+    r"^(?:了|得)?(?:那么|这么)?(?:一点|一些|些|点儿?)"
+)  # “慢了点” is hardly a complaint
 NOT_NEGATING = re.compile(
     r"不仅|不但|不光|不止|不愧|不得不|不管|不论|不一会|不用说|不到一|无论|没想到|没多久|别说|别人|别的|特别"
     r"|差不多|不知不觉|不要太"
@@ -266,7 +269,8 @@ def _read_chinese(text: str) -> Reading:
                     negated=lexicon.negators.search(before) is not None,
                     unreal=lexicon.unreal.search(clause[: found.start()]) is not None,
                     stronger=lexicon.stronger.search(near) is not None,
-                    weaker=lexicon.weaker.search(before[-3:]) is not None,
+                    weaker=lexicon.weaker.search(before[-3:]) is not None
+                    or A_BIT.match(part[found.end() :]) is not None,
                     too=False,
                 )
                 if conceded:
