@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "demo",
     "engine": "engine",
     "eval": "eval",
+    "graph": "graph",
     "index": "index",
     "model": "model",
     "reindex": "reindex",

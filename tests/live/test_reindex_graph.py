@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rdflib import Graph
 
 from es_rerank.cluster.client import SearchClient
 from tests.live.conftest import Reindex
@@ -140,3 +141,29 @@ def test_the_graph_goes_with_its_version(
     assert command("index", "swap", alias, "2", *url).code == 0
     assert command("index", "prune", alias, "--keep", "0", "--yes", *url).code == 0
     assert client.request("GET", f"/{alias}-graph-000001", allow=(404,)) is None
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+def test_shown_and_exported(
+    client: SearchClient, reindex: Reindex, command: Reindex, index_name: str, recipe: Path
+) -> None:
+    fill(client, index_name)
+    alias, url = f"{index_name}-er", ("--url", client.url)
+    nothing = command("graph", "show", alias, "p1", *url)
+    assert nothing.code == 2
+    assert "no graph" in nothing.err
+    assert reindex(index_name, alias, "--yes", "--json", "--recipe", str(recipe)).code == 0
+    shown = command("graph", "show", alias, "p1", *url)
+    assert shown.code == 0, shown.err
+    assert "Acme Nova 5 Phone White 128 GB" in shown.out
+    assert "it is made for Acme Nova 5" in shown.out
+    told = command("graph", "show", alias, "p1", "--json", *url).json
+    assert {edge["object"] for edge in told["edges"]} >= {"product:p2", "brand:acme"}
+    assert command("graph", "show", alias, "p9", *url).code == 2
+    sizes = set()
+    for form, parsed in (("turtle", "turtle"), ("ntriples", "nt"), ("jsonld", "json-ld")):
+        done = command("graph", "export", alias, "--format", form, *url)
+        assert done.code == 0, done.err
+        sizes.add(len(Graph().parse(data=done.out, format=parsed)))
+    assert len(sizes) == 1
+    assert min(sizes) > 50

@@ -48,8 +48,8 @@ class FactFields:
 class Facts:
     """A product. attributes: name, dimension, value: a number with it, or a folded text.
 
-    head: the folded title without brand, colours, sizes: what names the model. fits, goes_with:
-    phrases that name other products. makers: brands whose products it fits.
+    head: the folded title without brand, colours, sizes: what names the model; tail: from `for` on.
+    fits, goes_with: phrases that name other products. makers: brands whose products it fits.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Facts:
     price: float
     attributes: tuple[tuple[str, str, float | str], ...]
     head: tuple[str, ...]
+    tail: tuple[str, ...]
     opening: str  # how the description begins, masked likewise
     group: str = ""
     codes: tuple[str, ...] = ()
@@ -110,7 +111,7 @@ def read_facts(key: str, source: Mapping[str, Any], fields: FactFields) -> Facts
     brand = _first(source, fields.brand)
     told = dict(_members(source, fields))
     attributes = list(_attributes(told))[:MOST_VALUES]
-    head, fits = words.cut_title(title)
+    head, tail, fits = words.cut_title(title)
     said = [
         phrase
         for name, value in told.items()
@@ -119,7 +120,7 @@ def read_facts(key: str, source: Mapping[str, Any], fields: FactFields) -> Facts
         for phrase in words.split_phrases(each)
     ]
     if not any(name == "colour" for name, _, _ in attributes):
-        colour = words.find_colour(head)
+        colour = words.find_colour(title)
         attributes += [("colour", "", colour)] if colour else []
     varying = [str(value) for name, _, value in attributes if name in ("colour", "size")]
     text = read_text(source, fields.text[-1]) if len(fields.text) > 1 else ""
@@ -132,6 +133,7 @@ def read_facts(key: str, source: Mapping[str, Any], fields: FactFields) -> Facts
         price=_price(source, fields.price),
         attributes=tuple(attributes),
         head=tuple(words.tokenise(words.mask(head, [brand, *varying]))),
+        tail=tuple(words.tokenise(words.mask(tail, [brand, *varying]))) if tail else (),
         opening=" ".join(words.tokenise(words.mask(text[:400], [brand, *varying])))[
             :LONGEST_OPENING
         ],

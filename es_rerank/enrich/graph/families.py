@@ -96,4 +96,4 @@ def strip_codes(tokens: Sequence[int], counts: Sequence[int]) -> list[int]:
     kept = [
         token for token, count in zip(tokens, counts, strict=True) if count > 1 or not token & 1
     ]
-    return kept if any(token & 1 for token in kept) else list(tokens)
+    return kept if any(token & 2 for token in kept) else list(tokens)

@@ -65,11 +65,14 @@ class Titles:
 
 
 def index_titles(columns: Columns) -> Titles:
-    """Index all titles."""
-    order = np.argsort(columns.tokens, kind="stable")
+    """Index all titles, up to where they say what they are for."""
     lengths = np.diff(columns.token_starts)
     rows = np.repeat(np.arange(columns.count, dtype=np.int32), lengths)
-    return Titles(columns, columns.tokens[order], rows[order])
+    places = np.arange(len(columns.tokens)) - np.repeat(columns.token_starts[:-1], lengths)
+    inside = places < columns.heads[rows]
+    words, rows = columns.tokens[inside], rows[inside]
+    order = np.argsort(words, kind="stable")
+    return Titles(columns, words[order], rows[order])
 
 
 @lru_cache(maxsize=1 << 14)
@@ -139,9 +142,10 @@ def resolve(
         kind = int(columns.types[row])
         if accessories[row] or (kind == own_type and kind != NONE):
             continue
+        start = columns.token_starts[row]
         if stands_in(
             named.words,
-            columns.tokens[columns.token_starts[row] : columns.token_starts[row + 1]].tolist(),
+            columns.tokens[start : start + columns.heads[row]].tolist(),
         ):
             found.append(row)
     brands = columns.brands

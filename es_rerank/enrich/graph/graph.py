@@ -96,7 +96,8 @@ class Graph:
         keys = self._keys(facts)
         family = self.families.find(keys)
         rows = self.families.rows(family) if family >= 0 else np.empty(0, np.int64)
-        first = self.columns.ids[self._first(rows)] if len(rows) > 1 else None
+        alone = all(self.columns.ids[row] == facts.id for row in rows.tolist()[:2])
+        first = None if alone else self.columns.ids[self._first(rows)]
         return make_patch(
             kind=self.survey.types.names[self._type(facts)] or facts.type,
             synonyms=self.kinds.get(self._type(facts), ()),
@@ -123,7 +124,7 @@ class Graph:
             "title": families.title_key(
                 fold(facts.brand),
                 str(self._type(facts)),
-                self._without_codes(hash_tokens(facts.head)),
+                self._without_codes(hash_tokens(facts.head + facts.tail)),
                 self._type_words(self._type(facts)),
             ),
             "opening": opening_key(facts),
@@ -208,7 +209,7 @@ class Graph:
             return []
         price = math.log(facts.price) if facts.price else -math.inf
         window = shelf.around(price)
-        tokens = substitutes.bloom_tokens(hash_tokens(facts.head))
+        tokens = substitutes.bloom_tokens(hash_tokens(facts.head + facts.tail))
         scores, alike = substitutes.compare(shelf, window, own, price, tokens)
         rows = shelf.rows[window]
         order = np.lexsort((self.ranks[rows], -np.round(scores, 4)))
@@ -319,6 +320,7 @@ class Graph:
             made_for[row] = bool(told[row])
         services = [k for k, name in enumerate(self.survey.types.names) if SERVICE.search(name)]
         self.accessories = fits.find_accessories(made_for, self.columns, services)
+        self._mark_lists(told)
         known: dict[Any, list[Link]] = {}
         hosts: dict[int, dict[int, tuple[int, str, float]]] = {}
         for row in sorted(told, key=lambda row: int(self.ranks[row])):
@@ -341,6 +343,30 @@ class Graph:
             ]
             for host, mine in hosts.items()
         }
+
+    def _mark_lists(self, told: Mapping[int, Sequence[fits.Named]]) -> None:
+        """A title that lists several models is no model's own: `C780, C782 Forms Card`."""
+        numbers: dict[int, set[int]] = {}
+        known: set[Any] = set()
+        for row, phrases in told.items():
+            brand, kind = int(self.columns.brands[row]), int(self.columns.types[row])
+            for named in phrases:
+                key = named.brand, named.words, brand, kind
+                if not named.coded or key in known:
+                    continue
+                known.add(key)
+                found = fits.resolve(
+                    named,
+                    self.titles,
+                    own_brand=brand,
+                    makers=(),
+                    own_type=kind,
+                    accessories=self.accessories,
+                )
+                number = next(word for word in reversed(named.words) if word & 1)
+                for other, _ in found:
+                    numbers.setdefault(other, set()).add(number)
+        self.accessories[[row for row, told in numbers.items() if len(told) > 1]] = True
 
     def _shelf(self, kind: int) -> substitutes.Shelf | None:
         if kind == NONE:

@@ -132,7 +132,7 @@ def bloom_tokens(tokens: Sequence[int]) -> NDArray[np.uint64]:
     """Words as bits, (2,)."""
     bits = 0
     for token in tokens:
-        bits |= 1 << ((token >> 1) * 2654435761 >> 7) % BLOOM
+        bits |= 1 << ((token >> 2) * 2654435761 >> 7) % BLOOM
     return np.array([bits & 0xFFFFFFFFFFFFFFFF, bits >> 64], np.uint64)
 
 

@@ -1,6 +1,6 @@
 """The first reading of a catalogue: the facts of all products, kept in columns.
 
-A product costs some 400 bytes: hashes of its title's words, numbers of its brand, type and
+A product costs some 700 bytes here and as many again once joined: hashes of its title's words, numbers of its brand, type and
 attributes, keys that variants share. Names are kept once.
 """
 
@@ -78,6 +78,7 @@ class Columns:
     prices: NDArray[np.float32]
     token_starts: NDArray[np.int64]
     tokens: NDArray[np.uint32]
+    heads: NDArray[np.int32]  # how many of a title's come before `for`
     value_starts: NDArray[np.int64]
     value_names: NDArray[np.int32]
     values: NDArray[np.float64]  # a quantity, or the number of a text
@@ -107,8 +108,8 @@ class Survey:
             name: array(code)
             for name, code in (
                 ("types", "i"), ("brands", "i"), ("prices", "f"), ("token_starts", "q"),
-                ("tokens", "I"), ("value_starts", "q"), ("value_names", "i"), ("values", "d"),
-                ("openings", "Q"), ("groups", "Q"), ("codes", "Q"),
+                ("tokens", "I"), ("heads", "i"), ("value_starts", "q"), ("value_names", "i"),
+                ("values", "d"), ("openings", "Q"), ("groups", "Q"), ("codes", "Q"),
             )
         }
     )  # fmt: skip
@@ -126,7 +127,8 @@ class Survey:
         columns["brands"].append(self.brands.add(facts.brand, fold(facts.brand)))
         columns["prices"].append(facts.price)
         columns["token_starts"].append(len(columns["tokens"]))
-        columns["tokens"].extend(map(hash_token, facts.head))
+        columns["tokens"].extend(map(hash_token, facts.head + facts.tail))
+        columns["heads"].append(len(facts.head))
         columns["value_starts"].append(len(columns["values"]))
         for name, dimension, value in facts.attributes:
             columns["value_names"].append(self.names.add(*name_key(name, dimension)))

@@ -39,7 +39,7 @@ _WITH = re.compile(
     r"|together with)\b|(?:搭配|配合)",
     re.IGNORECASE,
 )
-_END = re.compile(r"\s[-–|]\s|[;|!?。，；(\[]|\. |\.$|,\s(?=[a-z]+ )", re.IGNORECASE)
+_END = re.compile(r"\s[-–|]\s|[;|!?。，；(\[]|\. |\.$", re.IGNORECASE)
 _PARTS = re.compile(r"\\n|[,;、\n]|\s(?:&|and|or|und|et)\s|和|及|\s/\s")
 _TOKEN = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]|[^\W_\u2e80-\u9fff\uac00-\ud7af]+")
 _SERIES = re.compile(r"([a-z]+)(\d+)")
@@ -48,6 +48,7 @@ _SPELT = {
     "meter": "metre", "center": "centre", "flavor": "flavour", "mold": "mould", "jewelry":
     "jewellery", "tire": "tyre", "pajama": "pyjama", "mustache": "moustache",
 }  # fmt: skip
+LEAST_CODE = 4  # characters of an article's number: `6180mfp`, not `14` or `1200`
 MOST_WORDS = 6  # of a phrase in a title that names a model; a longer one is stuffed with words
 VERSIONS = frozenset(_WORDS["versions"])
 """Words after a model's name that make it another model."""
@@ -82,9 +83,10 @@ def tokenise(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def hash_token(token: str) -> int:
-    """31 bits of a token, and as the lowest one whether it holds a digit."""
+    """30 bits of a token, then whether it may be an article's number, and whether it has a digit."""
     digit = any(char.isdigit() for char in token)
-    return (crc32(token.encode()) & 0xFFFFFFFE) | digit
+    coded = digit and len(token) >= LEAST_CODE and not token.isdecimal()
+    return (crc32(token.encode()) & 0xFFFFFFFC) | 2 * coded | digit
 
 
 def mask(text: str, values: Iterable[str] = ()) -> str:
@@ -108,21 +110,23 @@ def find_colour(text: str) -> str | None:
     return fold(found[-1]) if found else None
 
 
-def cut_title(title: str) -> tuple[str, list[str]]:
-    """What a title is of, and what for: `Case for Nova, Red` is a `Case , Red` for `Nova`."""
-    found = _FOR.search(title)
-    if found is None or found.start() == 0:
-        return title, []
-    rest = title[found.end() :]
-    end = _END.search(rest)
-    phrase = rest[: end.start()] if end else rest
-    after = rest[end.start() :] if end else ""
-    named = [
-        named
-        for part in split_phrases(phrase)
-        if len((named := take_out_details(part)).split()) <= MOST_WORDS
-    ]
-    return f"{title[: found.start()]}{after}", list(filter(None, named))
+def cut_title(title: str) -> tuple[str, str, list[str]]:
+    """What a title is of, the rest, and what that names: `Case for Nova, Red`: Case; Nova, Red;
+    Nova.
+    """
+    marks = [found for found in _FOR.finditer(title) if found.start() > 0]
+    if not marks:
+        return title, "", []
+    named = []
+    for place, mark in enumerate(marks):
+        until = marks[place + 1].start() if place + 1 < len(marks) else len(title)
+        rest = title[mark.end() : until]
+        end = _END.search(rest)
+        for part in split_phrases(rest[: end.start()] if end else rest):
+            phrase = take_out_details(part)
+            if phrase and len(phrase.split()) <= MOST_WORDS:
+                named.append(phrase)
+    return title[: marks[0].start()], title[marks[0].end() :], named
 
 
 def take_out_details(phrase: str) -> str:

@@ -48,6 +48,29 @@ def test_accessories_are_for_the_very_model() -> None:
     assert objects("c3", "compatible_with") == ["gamma x100"]
 
 
+def test_a_title_that_lists_models_is_no_host() -> None:
+    rows = {
+        "p": product("Acme C780 printer", "printer", "Acme"),
+        "f": product("Acme C780, C782 forms card", "card", "Acme"),
+        "t": product("Toner", "toner", "Acme", compatibility=["Acme C780", "Acme C782"]),
+    }
+    found = patches(rows)
+    assert objects("t", "accessory_of", found) == ["p"]
+    assert "goes_with" not in found["f"]
+
+
+def test_models_apart_by_their_article_number_are_no_variants() -> None:
+    rows = {
+        "a": product("Acme BX77LK board LGA 775 ATX", "board", "Acme"),
+        "b": product("Acme DX48TT board LGA 775 ATX", "board", "Acme"),
+        "c": product("Acme BX77LK board LGA 775 ATX - 113R1", "board", "Acme"),
+        "d": product("Acme BX77LK board LGA 775 ATX - 113R2", "board", "Acme"),
+    }
+    found = patches(rows)
+    assert objects("a", "variant_of", found) == ["c", "d"]
+    assert objects("b", "variant_of", found) == []
+
+
 def test_what_is_mentioned_together() -> None:
     assert objects("k2", "goes_with") == ["z1"]
 
