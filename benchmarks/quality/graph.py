@@ -120,10 +120,10 @@ def accessory_rows(built: Built, made: Mapping[str, Product], how: str) -> list[
     for row in shop:
         host = made[row["id"]].family.kind.fits
         for name in row["compatibility"]:
-            for family in models[name]:
-                kinds = {p.family.kind.key for p in made.values() if p.family.id == family[0]}
+            for key, brand in models[name]:
+                kinds = {p.family.kind.key for p in made.values() if p.family.id == key}
                 if host in kinds:
-                    truth.add((row["id"], *family))
+                    truth.add((row["id"], key, brand))
             words = fold(name)
             for key, other in made.items():
                 if words in fold(str(built.facts[key].title)) and key != row["id"]:
@@ -161,9 +161,9 @@ def substitute_rows(built: Built, made: Mapping[str, Product]) -> list[Row]:
         kinds[product.family.kind.key].append(key)
     found = built.edges(SIMILAR)
     chance = random.Random(SHOWN_SEED)
-    values: dict[str, list[tuple[float, float, float]]] = {"all": [], "more than a type": []}
+    values: dict[str, list[tuple[float, ...]]] = {"all": [], "more than a type": []}
     for grades in qrels.values():
-        own: list[tuple[float, float, float]] = []
+        own: list[tuple[float, ...]] = []
         narrow = False
         for key, grade in grades.items():
             if grade < 3 or not found.get(key):
@@ -184,10 +184,11 @@ def substitute_rows(built: Built, made: Mapping[str, Product]) -> list[Row]:
             drawn = chance.sample(others, min(len(taken), len(others)))
             own.append((_share(taken, good), _share(drawn, good), _share(near[: len(taken)], good)))
         if own:
-            mean = tuple(sum(column) / len(own) for column in zip(*own, strict=True))
-            values["all"].append(mean)  # type: ignore[arg-type]
+            columns = list(zip(*own, strict=True))
+            mean = tuple(sum(column) / len(own) for column in columns)
+            values["all"].append(mean)
             if narrow:
-                values["more than a type"].append(mean)  # type: ignore[arg-type]
+                values["more than a type"].append(mean)
     rows = []
     for which, means in values.items():
         ours, drawn, near = (sum(column) / len(means) for column in zip(*means, strict=True))
@@ -234,7 +235,7 @@ def synonym_rows(built: Built, made: Mapping[str, Product]) -> list[Row]:
 
 def count_icecat(folder: Path, shown: int) -> list[Row]:
     """How many edges of each kind, and what it costs."""
-    products = icecat.load_products(folder)
+    products = list(icecat.load_products(folder))
     fields = choose_fields(find_fields({"properties": infer_properties(products[:1000])}))
     say(f"building the graph of {len(products):,} products")
     built = build(products, fields)

@@ -133,6 +133,15 @@ def read_query(_: click.Context, __: click.Parameter, value: str | None) -> dict
     show_default=True,
     help="Seconds between two looks at the source with --follow.",
 )
+@click.option(
+    "--engine",
+    "runner",
+    type=click.Choice(["threads", "ray"]),
+    default="threads",
+    show_default=True,
+    help="Where batches are worked on: in this process, or by --slices workers on Ray.",
+)
+@click.option("--ray-address", help="A Ray cluster's address (ray://HOST:10001). Default: local.")
 @click.option("--install-templates", is_flag=True, help="Also install the index templates.")
 @click.option(
     "--dry-run", is_flag=True, help="Show the plan, 3 samples, time and cost; write nothing."
@@ -163,6 +172,8 @@ def command(
     restart: bool,
     follow: bool,
     poll_s: float,
+    runner: str,
+    ray_address: str | None,
     install_templates: bool,
     dry_run: bool,
     yes: bool,
@@ -179,6 +190,8 @@ def command(
     be reached or refuses; 130 interrupted.
     """
     as_json, quiet = obj["json"], obj["quiet"]
+    if runner == "ray" and limit is not None:
+        raise click.UsageError("--limit counts documents in this process: leave out --engine ray")
     if copy and (recipe_file or enrichers):
         raise click.UsageError("--copy adds nothing: leave out --recipe and --enricher")
     settings = load_settings(
@@ -222,6 +235,10 @@ def command(
             install(client, plan, settings, quiet=quiet)
         log = stack.enter_context(FailureLog())
         run = start_run(client, plan, slices, log)
+        if runner == "ray":
+            from es_rerank.cli.reindex_ray import make_flow
+
+            run.ray = make_flow(recipe, plan, settings, ray_address)
         created = [plan.index] if plan.resumed else []
 
         def note_created(index: str) -> None:

@@ -215,12 +215,15 @@ class Graph:
         order = np.lexsort((self.ranks[rows], -np.round(scores, 4)))
         edges: list[Edge] = []
         seen = {family}
+        fitted = self._named_by(facts.fits)
         for place in order.tolist():
             row = int(rows[place])
             label = int(self.families.labels[row])
             if scores[place] < LEAST_ALIKE or len(edges) == self.most:
                 break
             if label in seen or self.columns.ids[row] == facts.id:
+                continue
+            if fitted and not fitted & (self._fitted(row) or fitted):
                 continue
             seen.add(label)
             agreed = np.flatnonzero(alike[place] >= AGREED)
@@ -235,6 +238,15 @@ class Graph:
                 reason += f"; price {100 * (theirs / facts.price - 1):+.0f} %"
             edges.append(Edge(SIMILAR, self.columns.ids[row], float(scores[place]), reason))
         return edges
+
+    def _named_by(self, phrases: Sequence[str]) -> frozenset[tuple[int, ...]]:
+        """What phrases name, as words: what does not fit the same is no substitute."""
+        named = (fits.read_phrase(phrase, self.survey.brands) for phrase in phrases)
+        return frozenset(each.words for each in named if each.telling)
+
+    def _fitted(self, row: int) -> frozenset[tuple[int, ...]]:
+        held = self.survey.phrases.get(row)
+        return self._named_by(held.fits) if held else frozenset()
 
     def _made_for(self, facts: Facts) -> list[Edge]:
         edges: dict[str, Edge] = {}

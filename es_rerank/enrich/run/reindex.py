@@ -21,6 +21,7 @@ from es_rerank.cluster.versions import clone_version, has_shape
 from es_rerank.enrich.enrichment import Enrichment
 from es_rerank.enrich.graph.store import GraphStore
 from es_rerank.enrich.run.flow import Allowance, Carried, Carrier, run_chunks
+from es_rerank.enrich.run.on_ray import RayFlow
 from es_rerank.enrich.run.plan import Plan, build_meta
 from es_rerank.enrich.run.record import (
     COMPLETE,
@@ -76,6 +77,7 @@ class Run:
     client: SearchClient
     plan: Plan
     workers: int = 3
+    ray: RayFlow | None = None  # carries the bulk of the chunks, where it is set
     on_created: Callable[[str], None] = lambda _: None
     on_progress: Progress = lambda _: None
     on_failure: Callable[[Failure], None] = lambda _: None
@@ -143,13 +145,27 @@ class Run:
         self._save(FILLING)
         return True
 
-    def fill(self) -> None:
-        """Carry everything that the last look at the source has found and is not written yet."""
+    def fill(self, *, here: bool = True) -> None:
+        """Carry everything that the last look at the source has found and is not written yet.
+
+        here: in this process, though the run is on Ray: what is little.
+        """
         limit = self.plan.limit if self.plan.is_cut else None
         carrier = Carrier(self.client, self.index, self.enrichment, self.pace, Allowance(limit))
         chunks = self.plan.source.chunks(self.places.done)
         try:
-            run_chunks(chunks, carrier, self.workers, self._on_carried)
+            if self.ray is None or here:
+                run_chunks(chunks, carrier, self.workers, self._on_carried)
+            else:
+                self.ray.run_chunks(
+                    chunks,
+                    self.plan,
+                    self.index,
+                    self.record.started,
+                    self.goes_on,
+                    self.workers,
+                    self._on_far_carried,
+                )
         except BaseException:
             if not self.plan.is_cut:
                 with suppress(EsRerankError):  # which must not hide what went wrong
@@ -283,6 +299,12 @@ class Run:
         if self._clock.is_due() and not self.plan.is_cut:
             self._save(self.record.state)
 
+    def _on_far_carried(self, chunk: Chunk, carried: Carried, enriched: int, reused: int) -> None:
+        if self.enrichment is not None:
+            self.enrichment.enriched += enriched
+            self.enrichment.reused += reused
+        self._on_carried(chunk, carried)
+
     def _count(self, carried: Carried) -> None:
         self.read += carried.read
         self.written += carried.written
@@ -339,7 +361,7 @@ def carry_out(
     source is only read, and running again goes on from there.
     """
     run.prepare()
-    run.fill()
+    run.fill(here=False)
     run.catch_up()
     run.relate()
     if retried:

@@ -5,7 +5,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from es_rerank.cluster.bulk import Pace
@@ -16,6 +16,7 @@ from es_rerank.enrich.graph.store import GraphStore
 from es_rerank.enrich.run.flow import Carried, Carrier
 from es_rerank.enrich.run.plan import Plan
 from es_rerank.enrich.sources.source import Page, Record, Source
+from es_rerank.enrich.steps.step import Step
 
 if TYPE_CHECKING:  # a run without a graph does not wait for what making one takes
     from es_rerank.enrich.steps.graph import GraphEnricher
@@ -70,7 +71,12 @@ def find_store(client: SearchClient, plan: Plan, index: str, pace: Pace) -> Grap
 
 def find_graph(plan: Plan) -> GraphEnricher | None:
     """The step that makes the graph."""
-    for step in plan.wide:
-        if step.name == "graph":
+    return graph_step(plan.steps)
+
+
+def graph_step(steps: Sequence[Step]) -> GraphEnricher | None:
+    """Of these steps the one that makes the graph."""
+    for step in steps:
+        if step.survey is not None and step.name == "graph":
             return cast("GraphEnricher", step.enricher)
     return None

@@ -82,10 +82,14 @@ class IndexSource:
                 start = starts[shard.number]
                 density = max(shard.documents / (shard.until + 1), LEAST_DENSITY)
                 end = min(start + max(1, int(self._page() / density)) - 1, shard.until)
-                yield Chunk(shard.number, start, end, partial(self._load, shard.number, start, end))
+                yield self.chunk(shard.number, start, end)
                 starts[shard.number] = end + 1
                 if end == shard.until:
                     left.remove(shard)
+
+    def chunk(self, shard: int, start: int, end: int) -> Chunk:
+        """The documents of a shard from `start` to `end`, cut by another."""
+        return Chunk(shard, start, end, partial(self._load, shard, start, end))
 
     def sample(self, count: int) -> Page:
         """The first few documents."""

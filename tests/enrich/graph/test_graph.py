@@ -59,6 +59,16 @@ def test_a_title_that_lists_models_is_no_host() -> None:
     assert "goes_with" not in found["f"]
 
 
+def test_what_fits_another_model_is_no_substitute() -> None:
+    rows = {
+        "a": product("Toner", "toner", "Acme", compatibility=["Acme C780", "Acme C782"]),
+        "b": product("Ink", "toner", "Beta", compatibility=["Acme C782"]),
+        "c": product("Ribbon", "toner", "Ceta", compatibility=["Acme X100"]),
+        "d": product("Powder", "toner", "Deta"),
+    }
+    assert sorted(objects("a", "similar_to", patches(rows))) == ["b", "d"]
+
+
 def test_models_apart_by_their_article_number_are_no_variants() -> None:
     rows = {
         "a": product("Acme BX77LK board LGA 775 ATX", "board", "Acme"),
