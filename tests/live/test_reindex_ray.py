@@ -54,12 +54,18 @@ def test_a_file_and_its_failures(
 ) -> None:
     rows = [json.dumps({"id": key, **source}) for key, source in PRODUCTS.items()]
     path = tmp_path / "products.jsonl"
-    path.write_text("\n".join([*rows, "no json", json.dumps({"id": "x", "price": "cheap"})]))
-    arguments = ("--url", client.url, "--yes", "--json", "--copy")
+    path.write_text("\n".join([*rows, "no json", json.dumps({"title": "no id"})]))
+    arguments = ("--url", client.url, "--yes", "--json", "--copy", "--id-field", "id")
     done = command("reindex", str(path), index_name, *arguments, *ON_RAY)
     assert done.code == 3, done.err
     assert (done.json["written"], done.json["failed"]) == (len(PRODUCTS), 2)
+    (failures,) = tmp_path.glob("*-failures.jsonl")
+    assert {json.loads(line)["id"] for line in failures.read_text().splitlines()} == {
+        "row 6",
+        "row 7",
+    }
     done = command("reindex", str(path), index_name, *arguments, *ON_RAY, "--accept-failures")
+    assert done.json["alias_moved"]
     assert {key for key, _ in read_all(client, index_name)} == set(PRODUCTS)
 
 
