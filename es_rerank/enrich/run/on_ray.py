@@ -8,6 +8,7 @@ again, and does its chunks again, which changes nothing.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from es_rerank.errors import ConfigError, EsRerankError
 
 AHEAD = 2  # chunks that an actor has at once: one is read and written while the model has another
 RESTARTS = 3
+KNOCK_S = 10.0
 STORE_BYTES = 100 * 1024 * 1024  # of a local Ray's shared memory
 
 
@@ -194,6 +196,8 @@ def started(address: str | None, workers: int) -> Iterator[Any]:
     ray = find_ray()
     mine = not ray.is_initialized()
     if mine:
+        if address is not None:
+            reach(address)
         local: dict[str, Any] = {}
         if address is None:
             local = {
@@ -217,6 +221,17 @@ def started(address: str | None, workers: int) -> Iterator[Any]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """Knock: Ray itself waits for minutes. Raises ConfigError where nothing answers."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # `auto`, which Ray looks up
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray answers at {address}: {error}") from None
 
 
 def find_ray() -> Any:
