@@ -11,7 +11,7 @@ from es_rerank.cluster.fields import IndexFields
 from es_rerank.cluster.source import SourceIndex
 from es_rerank.config import Settings
 from es_rerank.enrich.review import ReviewLog
-from es_rerank.enrich.run.on_ray import RayFlow, find_ray
+from es_rerank.enrich.run.on_ray import RayFlow, find_ray, reach
 from es_rerank.enrich.run.plan import Plan
 from es_rerank.enrich.sources.index import IndexSource
 from es_rerank.enrich.sources.source import Source
@@ -22,6 +22,8 @@ from es_rerank.enrich.steps.step import Step
 def make_flow(recipe: Recipe, plan: Plan, settings: Settings, address: str | None) -> RayFlow:
     """The flow of a run on Ray. Raises ConfigError where ray is not installed."""
     find_ray()
+    if address is not None:
+        reach(address)
     source = plan.source
     reopen = partial(_keep, source)
     if isinstance(source, IndexSource):

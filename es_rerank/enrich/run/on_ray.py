@@ -196,8 +196,6 @@ def started(address: str | None, workers: int) -> Iterator[Any]:
     ray = find_ray()
     mine = not ray.is_initialized()
     if mine:
-        if address is not None:
-            reach(address)
         local: dict[str, Any] = {}
         if address is None:
             local = {
