@@ -1,7 +1,7 @@
 """The first reading of a catalogue: the facts of all products, kept in columns.
 
-A product costs some 700 bytes here and as many again once joined: hashes of its title's words, numbers of its brand, type and
-attributes, keys that variants share. Names are kept once.
+A product costs some 700 bytes here, and as many again once they are joined: hashes of its title's
+words, numbers of its brand, type and attributes, keys that variants share. Names are kept once.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def tokenise(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def hash_token(token: str) -> int:
-    """30 bits of a token; then whether it may be an article's number, whether it has a digit."""
+    """30 bits of a token, whether it may be an article's number, whether it has a digit."""
     digit = any(char.isdigit() for char in token)
     coded = digit and len(token) >= LEAST_CODE and not token.isdecimal()
     return (crc32(token.encode()) & 0xFFFFFFFC) | 2 * coded | digit
