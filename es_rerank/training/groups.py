@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ SMALL_SLATE = 2
 class Group:
     """rows: (m,) positions in the catalogue. grades: (m,) 0 to 3. slate: places within the group,
     empty where no slate is worth learning. cosines: (m,) of the query's plain vector. told: (m,) a
-    teacher's scores."""
+    teacher's scores. first_stage: (m,) BM25, of windows alone."""
 
     query: str
     kind: str
@@ -37,6 +37,7 @@ class Group:
     cosines: NDArray[np.float32]
     slate: tuple[int, ...]
     told: NDArray[np.float32] | None = None
+    first_stage: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Finder:
         rows = list(graded)[:size]
         if not any(graded[i] >= GOOD for i in rows) or all(graded[i] >= GOOD for i in rows):
             return None
-        return self._group(wish, vector, rows, graded)
+        group = self._group(wish, vector, rows, graded)
+        return replace(group, first_stage=self.by_words.score(wish.text)[group.rows])
 
     def _grade(
         self, wish: Wish, vector: NDArray[np.float32], chance: random.Random | None

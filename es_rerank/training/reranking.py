@@ -14,7 +14,7 @@ from torch import Tensor
 
 from es_rerank.evaluation.measures import ndcg
 from es_rerank.models.network import Network, load_encoder
-from es_rerank.ranking.blend import mix
+from es_rerank.ranking.blend import Weights, blend, mix
 from es_rerank.training import losses
 from es_rerank.training.adapt import adapt, trained
 from es_rerank.training.dataset import Dataset
@@ -24,6 +24,8 @@ from es_rerank.training.pairs import Pairs
 from es_rerank.training.recipe import Objective, Recipe
 from es_rerank.training.train import Measured, Run
 
+AS_SERVED = Weights(relevance=0.65, first_stage=0.35)
+"""The settings' defaults."""
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 DISTIL = {"shares": losses.distil_shares, "margins": losses.distil_margins}
 
@@ -181,9 +183,19 @@ def ndcg_by_group(
 def mix_groups(
     groups: Sequence[Group], logits: Sequence[NDArray[np.float64]], share: float
 ) -> list[NDArray[np.float64]]:
-    """What a search is ranked by: logits and plain cosines, as the ranking mixes them."""
+    """The relevance: logits and plain cosines, as the ranking mixes them."""
     return [
         mix(own, g.cosines.astype(np.float64), share) for g, own in zip(groups, logits, strict=True)
+    ]
+
+
+def blend_groups(
+    groups: Sequence[Group], relevance: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.float64]]:
+    """What a search is ranked by: beside the relevance the first-stage score, where it is known."""
+    return [
+        own if g.first_stage is None else blend(g.first_stage.astype(np.float64), own, AS_SERVED)
+        for g, own in zip(groups, relevance, strict=True)
     ]
 
 
@@ -194,14 +206,18 @@ def choose_share(
 
     Of shares that lose less than a standard error to the best the largest is taken (Breiman et al.,
     1984): the cosine has learned from far more than one catalogue's labels, and weak labels on
-    topics held out still follow the rules that the model was trained by.
+    topics held out still follow the rules that the model was trained by. That is judged as searches
+    are ranked, the first-stage score beside both; the means are of the relevance alone.
     """
-    found = {share: ndcg_by_group(groups, mix_groups(groups, logits, share)) for share in SHARES}
-    means = {share: float(values.mean()) for share, values in found.items()}
-    best = max(means, key=means.__getitem__)
+    mixed = {share: mix_groups(groups, logits, share) for share in SHARES}
+    served = {
+        share: ndcg_by_group(groups, blend_groups(groups, own)) for share, own in mixed.items()
+    }
+    best = max(served, key=lambda share: float(served[share].mean()))
 
     def loses_little(share: float) -> bool:
-        lost = found[best] - found[share]
+        lost = served[best] - served[share]
         return bool(lost.mean() <= lost.std() / math.sqrt(len(lost)))
 
+    means = {share: float(ndcg_by_group(groups, own).mean()) for share, own in mixed.items()}
     return max(share for share in SHARES if loses_little(share)), means

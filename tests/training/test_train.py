@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from es_rerank.cli.main import cli
+from es_rerank.config import Settings
 from es_rerank.errors import ConfigError, ModelError
 from es_rerank.models.manifest import MANIFEST, read_manifest
 from es_rerank.models.reranker import load_reranker
+from es_rerank.ranking.blend import Weights
 from es_rerank.training.dataset import Dataset
 from es_rerank.training.export import export
 from es_rerank.training.pairs import Pairs
 from es_rerank.training.recipe import Recipe, read_recipe
-from es_rerank.training.reranking import Reranking, choose_share, score_groups
+from es_rerank.training.reranking import AS_SERVED, Reranking, choose_share, score_groups
 from es_rerank.training.train import BEST, CHECKPOINT, train
 from tests.training.conftest import make_recipe
 
@@ -162,6 +164,19 @@ def test_the_share_leans_to_the_cosine_where_it_costs_nothing(data: Dataset) -> 
     share, found = choose_share(data.held, told)
     assert found[0.0] == pytest.approx(1.0)
     assert share < 1.0
+
+
+def test_the_share_is_chosen_as_searches_are_ranked(data: Dataset) -> None:
+    """A cosine that is always wrong may count for more where the engine outweighs it."""
+    assert all(group.first_stage is not None for group in data.held)
+    wrong = [replace(group, cosines=-group.grades, first_stage=None) for group in data.held]
+    outweighed = [replace(group, first_stage=group.grades) for group in wrong]
+    told = [group.grades.astype(np.float64) for group in data.held]
+    assert choose_share(wrong, told)[0] < 0.5
+    assert choose_share(outweighed, told)[0] == 0.5  # the engine decides where both cancel out
+    assert choose_share(outweighed, told)[1] == choose_share(wrong, told)[1]
+    rerank = Settings().rerank
+    assert Weights(rerank.relevance_weight, rerank.first_stage_weight) == AS_SERVED
 
 
 def test_the_command_trains_and_says_what_it_found(
