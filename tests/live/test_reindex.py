@@ -393,7 +393,7 @@ def test_an_engine_that_dies_midway(tmp_path: Path) -> None:
             process.kill()
     assert process.returncode == 4, said + rest
     assert "er-000001 is incomplete; the alias er was not touched." in rest
-    assert "stopped answering during POST" in rest
+    assert "stopped answering during " in rest
     assert "Traceback" not in rest
 
 
