@@ -26,8 +26,8 @@ from es_rerank.cli.reindex_report import (
     sample_keys,
     shown_samples,
 )
+from es_rerank.cli.reindex_steps import load_steps
 from es_rerank.cluster.client import SearchClient, connect_node, connect_upstream, quote
-from es_rerank.cluster.fields import IndexFields
 from es_rerank.cluster.source import carry_over, open_source
 from es_rerank.config import Settings, load_settings
 from es_rerank.enrich.review import ReviewLog
@@ -38,18 +38,13 @@ from es_rerank.enrich.sources.file import open_file
 from es_rerank.enrich.sources.index import IndexSource
 from es_rerank.enrich.sources.rows import find_reader
 from es_rerank.enrich.sources.source import Source
-from es_rerank.enrich.steps.build import build_steps
 from es_rerank.enrich.steps.recipe import (
-    GeneratorRecipe,
     Recipe,
     default_recipe,
     read_recipe,
     with_flags,
 )
-from es_rerank.enrich.steps.step import Step
 from es_rerank.errors import EsRerankError, PartialError
-from es_rerank.models.writer.prompt import Writer
-from es_rerank.plugins import load_plugin
 
 SHOWN_SAMPLES = 3
 TIMED_SAMPLES = 64
@@ -300,58 +295,6 @@ def open_any(
         same = origin.kind == client.kind
         described = carry_over(open_source(origin, name), same_kind=same)
     return IndexSource(origin, described, size, recipe.query, recipe.fields)
-
-
-def load_steps(
-    recipe: Recipe, fields: IndexFields, settings: Settings, reviews: ReviewLog
-) -> list[Step]:
-    """The recipe's steps, their models loaded only when a document needs them."""
-
-    def load_encoder(name: str) -> Any:
-        from es_rerank.models.embedder import load_embedder
-
-        return load_embedder(name, device=settings.model.device)
-
-    def load_writer(generator: GeneratorRecipe) -> Writer:
-        return make_writer(generator, settings.model.device)
-
-    def load_sentiment(name: str) -> Any:
-        from es_rerank.models.sentiment.reader import load_sentiment
-
-        return load_sentiment(name, device=settings.model.device)
-
-    return build_steps(
-        recipe,
-        fields.text,
-        attribute_fields=fields.attributes,
-        price_field=fields.price,
-        load_writer=load_writer,
-        decisions=reviews.find,
-        model=settings.model.embedder,
-        load_encoder=load_encoder,
-        load_enricher=lambda name, options: load_plugin("enricher", name, {name: options}),
-        load_sentiment=load_sentiment,
-    )
-
-
-def make_writer(generator: GeneratorRecipe, device: str) -> Writer:
-    """The model that writes; one on this machine is loaded by its first use."""
-    if generator.kind == "local":
-        from es_rerank.models.writer.local import LocalWriter
-
-        return LocalWriter(
-            generator.model,
-            device=device,
-            max_tokens=generator.max_tokens,
-            beams=generator.beams,
-            temperature=generator.temperature or 0.0,
-        )
-    from es_rerank.models.writer.endpoint import EndpointOptions, EndpointWriter
-
-    shared = generator.model_dump(
-        exclude={"kind", "url", "vision", "beams", "max_tokens"}, exclude_unset=True
-    )
-    return EndpointWriter(EndpointOptions(url=generator.url or "", sees=generator.vision, **shared))
 
 
 def start_run(client: SearchClient, plan: Plan, slices: int, log: FailureLog) -> Run:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from es_rerank.cli.reindex_steps import load_steps
 from es_rerank.cluster.client import SearchClient, connect_node, connect_upstream
 from es_rerank.cluster.fields import IndexFields
 from es_rerank.cluster.source import SourceIndex
@@ -43,8 +44,6 @@ def _load_steps(
     recipe: Recipe, fields: IndexFields, settings: Settings, alias: str, client: SearchClient
 ) -> list[Step]:
     """The steps, asking for people's decisions through the worker's own connection."""
-    from es_rerank.cli.reindex import load_steps
-
     return load_steps(recipe, fields, settings, ReviewLog(client, settings.review.index, alias))
 
 

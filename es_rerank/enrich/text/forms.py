@@ -15,12 +15,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from es_rerank.config import Section
-from es_rerank.enrich.text.prompt import PLACES
 
 EXTRACTIVE = "extractive"
 Unit = Literal["title", "segments", "sentences", "attributes", "values", "captions"]
 Shape = Literal["line", "sentences", "list"]
 SUMMARY = "summary"
+PLACES = ("language", "max_chars", "max_items")
+"""What is filled in where a prompt names it."""
 
 
 class Form(Section):

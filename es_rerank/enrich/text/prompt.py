@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from es_rerank.enrich.text.material import Material
 
 EDITION = 1  # raised when the same form and data make another prompt
-PLACES = ("language", "max_chars", "max_items")
 CHARS_PER_TOKEN = 2  # Latin script has four, but what is cut is cut by characters
 SPARE_TOKENS = 16
 LANGUAGES = {
