@@ -65,6 +65,17 @@ def find_template(tokenizer: Tokenizer) -> PairTemplate | None:
     return template
 
 
+def make_template(tokenizer: Tokenizer) -> PairTemplate:
+    """BERT's way, [CLS] query [SEP] text [SEP] with the text's types 1, by any tokenizer's ends.
+
+    Our own rerankers are trained on pairs of this form and tell by the types which part is which;
+    tokenizers of several languages often give no types and part a pair in another way.
+    """
+    ids = tokenizer.encode([""])["input_ids"][0]
+    first, last = ids[0], ids[-1]
+    return PairTemplate((first,), (last,), (last,), (0, 0, 0, 1, 1))
+
+
 def split_pair(
     ids: list[int], types: list[int] | None, query: list[int], text: list[int]
 ) -> PairTemplate | None:

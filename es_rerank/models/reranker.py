@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from es_rerank.models.manifest import MANIFEST, Manifest, hash_file, read_manifest
 from es_rerank.models.packed.encoder import PackedEncoder, can_pack
-from es_rerank.models.pair_tokens import PairTokenizer, find_template
+from es_rerank.models.pair_tokens import PairTokenizer, make_template
 from es_rerank.models.precision import Precision, choose_precision
 from es_rerank.models.runtime import choose_device, hash_text, plan_batches
 from es_rerank.models.tokenizer import Tokenizer, load_tokenizer
@@ -115,7 +115,7 @@ class Reranker:
             return np.zeros(0), np.zeros((0, self.manifest.facets), np.float32)
         pairs = self._pairs.encode(lists)
         with torch.inference_mode():
-            found = self._reader.read(pairs.ids, pairs.types or [[0] * len(i) for i in pairs.ids])
+            found = self._reader.read(pairs.ids, pairs.types or [])
         every: NDArray[np.float64] = found[0].double().cpu().numpy()
         # Of a text in several passages the best counts: it comes last, and stays.
         upwards = np.argsort(every, kind="stable")
@@ -187,6 +187,6 @@ def load_reranker(
         network = Network(encoder, manifest.facets)
         network.load_state_dict(heads.state_dict(), strict=False)
         reader, kind = PaddedPairs(network.eval().to(where), tokenizer, where), "fp32"
-    pairs = PairTokenizer(tokenizer, limit, find_template(tokenizer), passages)
+    pairs = PairTokenizer(tokenizer, limit, make_template(tokenizer), passages)
     identity = f"{hash_file(folder / MANIFEST)} {kind} {limit} {passages}"
     return Reranker(folder.name, manifest, identity, pairs, reader, where)

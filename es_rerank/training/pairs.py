@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from es_rerank.models.pair_tokens import make_template
 from es_rerank.models.tokenizer import load_tokenizer
 
 LONGEST_QUERY = 24
@@ -24,8 +25,7 @@ class Pairs:
         self._texts = texts
         self._ids: dict[int, list[int]] = {}
         self.max_tokens = max_tokens
-        (ends,) = self._tokenizer.encode([""])["input_ids"]
-        self._first, self._last = ends[0], ends[-1]
+        self._template = make_template(self._tokenizer)
 
     def batch(
         self, queries: Sequence[str], rows: Sequence[Sequence[int]], stuffed: Sequence[int] = ()
@@ -43,7 +43,7 @@ class Pairs:
                 text = self._ids[row]
                 if len(pairs) in quoting:
                     text = query + text
-                room = self.max_tokens - 3 - len(query)
+                room = self.max_tokens - self._template.tokens - len(query)
                 pairs.append((query, text[:room]))
         return self._pad(pairs)
 
@@ -56,14 +56,14 @@ class Pairs:
             self._ids[row] = ids[: self.max_tokens]
 
     def _pad(self, pairs: Sequence[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
-        longest = max(len(query) + len(text) for query, text in pairs) + 3
+        longest = max(len(query) + len(text) for query, text in pairs) + self._template.tokens
         shape = (len(pairs), longest)
         ids: Any = torch.zeros(shape, dtype=torch.long)
         kinds = torch.zeros(shape, dtype=torch.long)
         mask = torch.zeros(shape, dtype=torch.long)
         for i, (query, text) in enumerate(pairs):
-            row = [self._first, *query, self._last, *text, self._last]
+            row = self._template.join(query, text)
             ids[i, : len(row)] = torch.tensor(row)
-            kinds[i, len(query) + 2 : len(row)] = 1
+            kinds[i, : len(row)] = torch.tensor(self._template.join_types(len(query), len(text)))
             mask[i, : len(row)] = 1
         return {"input_ids": ids, "token_type_ids": kinds, "attention_mask": mask}
