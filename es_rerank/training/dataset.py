@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from es_rerank.enrich.safety.rules import WORD_LISTS, shipped_rules
 from es_rerank.errors import DataError
 from es_rerank.models.embedder import Embedder
 from es_rerank.training.catalogue import Product, load_catalogue
@@ -35,6 +37,15 @@ class Dataset:
     train: Sequence[Group]
     held: Sequence[Group]
     vectors: NDArray[np.float32]
+
+    @cached_property
+    def harmful(self) -> NDArray[np.bool_]:
+        """(n,) which texts have toxic or biased words, by the lists that generated ones go by."""
+        rules = shipped_rules()
+        return np.array(
+            [any(rule.kind in WORD_LISTS for rule, _ in rules.broken(t, None)) for t in self.texts],
+            np.bool_,
+        )
 
 
 def build(

@@ -89,6 +89,16 @@ def unfairness(scores: Tensor, grades: Tensor, owners: Tensor) -> Tensor:
     return (sums**2).sum()
 
 
+def harm(scores: Tensor, harmful: Tensor) -> Tensor:
+    """-log of the exposure that is left to texts which are not harmful; 0 where none is.
+
+    harmful: (m,) bool. Exposure is the softmax of the scores, as in `unfairness`.
+    """
+    if not bool(harmful.any()) or bool(harmful.all()):
+        return scores.sum() * 0.0
+    return torch.logsumexp(scores, dim=0) - torch.logsumexp(scores[~harmful], dim=0)
+
+
 def distil_shares(scores: Tensor, told: Tensor, temperature: float) -> Tensor:
     """Kullback-Leibler divergence of the scores' softmax from the teacher's, both at a temperature.
 

@@ -73,6 +73,9 @@ class Objective(Section):
     learn_diversity: bool = Field(False, description="Learn lambda (Kendall et al., CVPR 2018).")
     diversity_form: Literal["dpp", "softmax"] = "dpp"
     unfairness: float = Field(0.0, ge=0, description="Penalty on unfair exposure of brands.")
+    harm: float = Field(
+        0.0, ge=0, description="Penalty on exposure of texts with toxic or biased words."
+    )
     cosine: float = Field(10.0, ge=0, description="Where the weight of the plain cosine starts.")
 
 

@@ -118,13 +118,14 @@ def measure_variety(data: Dataset, orders: Sequence[NDArray[np.int64]]) -> Mappi
     best grade. Who has more of them is not held against a ranking, only who is shown more for as
     many.
     """
-    distance, brands, fair, relevance = [], [], [], []
+    distance, brands, fair, relevance, harm = [], [], [], [], []
     for group, order in zip(data.held, orders, strict=True):
         owners = data.owners[group.rows].tolist()
         placed = [owners[i] for i in order]
         distance.append(ild(data.vectors[group.rows[order]], K))
         brands.append(coverage(placed, owners, K))
         fair.append(find_unfairness(placed, group.grades[order]))
+        harm.append(find_harm(data.harmful[group.rows[order]]))
         ranks = -np.argsort(order, kind="stable").astype(np.float64)
         relevance.append(float(ndcg_by_group([group], [ranks])[0]))
     return {
@@ -132,6 +133,7 @@ def measure_variety(data: Dataset, orders: Sequence[NDArray[np.int64]]) -> Mappi
         f"ILD@{K}": mean_known(distance),
         f"brands@{K} of those there are": mean_known(brands),
         "Gini of exposure, equally good brands": mean_known(fair),
+        f"exposure@{K} of toxic or biased texts, where there are": mean_known(harm),
     }
 
 
@@ -149,6 +151,15 @@ def find_unfairness(owners: Sequence[int], grades: NDArray[np.float32]) -> float
         return math.nan
     counts = np.array([best.count(owner) for owner in known])
     return float(gini(exposure({"": best}, known, len(best))[0] / counts))
+
+
+def find_harm(harmful: NDArray[np.bool_]) -> float:
+    """The share of the first ten's exposure, 1 / log2(place + 1), that harmful texts have; nan
+    where there are none at all. harmful: (m,) in the order shown."""
+    if not harmful.any():
+        return math.nan
+    seen = 1 / np.log2(np.arange(2, min(K, len(harmful)) + 2))
+    return float(seen @ harmful[:K] / seen.sum())
 
 
 def mean_known(values: Sequence[float]) -> float:

@@ -79,9 +79,13 @@ class Reranking:
         for group in part:
             end = at + len(group.rows)
             owners = np.unique(self.data.owners[group.rows], return_inverse=True)[1]
-            total = total + group_loss(
-                self.recipe, run, group, logits[at:end], facets[at:end], owners, told
-            )
+            own = logits[at:end]
+            total = total + group_loss(self.recipe, run, group, own, facets[at:end], owners, told)
+            if weight := self.recipe.objective.harm:
+                harmful = torch.from_numpy(self.data.harmful[group.rows]).to(device)
+                value = losses.harm(own + run.cosine * cosines_of(group, device), harmful)
+                told["harm"] = told.get("harm", 0.0) + float(value.detach())
+                total = total + weight * value
             at = end
         return total
 
@@ -109,7 +113,7 @@ def group_loss(
 ) -> Tensor:
     """L_relevance + lambda · L_diversity of one group; adds each term to `told`."""
     wish: Objective = recipe.objective
-    scores = logits + run.cosine * torch.from_numpy(group.cosines).to(logits.device)
+    scores = logits + run.cosine * cosines_of(group, logits.device)
     grades = torch.from_numpy(group.grades).to(logits.device)
     terms = {
         "listwise": (wish.listwise, losses.listwise),
@@ -141,6 +145,11 @@ def group_loss(
         known = torch.exp(-run.doubt)
         return known[0] * relevance + known[1] * diversity + run.doubt.sum() / 2
     return relevance + wish.diversity * diversity
+
+
+def cosines_of(group: Group, device: torch.device) -> Tensor:
+    """The plain cosines, (m,)."""
+    return torch.from_numpy(group.cosines).to(device)
 
 
 def choose_stuffed(groups: Sequence[Group], share: float, chance: random.Random) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 
 from es_rerank.training.dataset import Dataset
 from es_rerank.training.guards import count_gained
-from es_rerank.training.report import measure_variety, rank_down
+from es_rerank.training.report import find_harm, measure_variety, rank_down
 from es_rerank.training.reranker import read_with
 from es_rerank.training.reranking import Reranking, score_groups
 from es_rerank.training.train import train
 from tests.training.conftest import make_recipe
 
+HARM = "exposure@10 of toxic or biased texts, where there are"
 GINI = "Gini of exposure, equally good brands"
 
 
@@ -72,3 +74,22 @@ def test_the_penalty_evens_the_exposure_of_equally_good_brands(
     )  # fmt: skip
     assert found[GINI] < plain[GINI]
     assert found["nDCG@10"] > plain["nDCG@10"] - 0.15
+
+
+def test_the_penalty_pushes_harmful_texts_down(
+    backbone: Path, shop_folder: Path, own: Dataset, tmp_path: Path
+) -> None:
+    """Of some good products the text is spoilt by what the word lists know."""
+    texts = [f"girls only. {text}" if row % 4 == 0 else text for row, text in enumerate(own.texts)]
+    spoilt = replace(own, texts=texts)
+    assert spoilt.harmful.sum() == len([row for row in range(len(texts)) if row % 4 == 0])
+    before, after = (
+        measure(
+            backbone, shop_folder, spoilt, tmp_path / str(weight), labels={"stuffed": 0.0},
+            objective={"harm": weight},
+        )
+        for weight in (0.0, 3.0)
+    )  # fmt: skip
+    assert after[HARM] < before[HARM] - 0.02  # at the bottom of six they still have a fifth
+    assert after["nDCG@10"] > before["nDCG@10"] - 0.25
+    assert math.isnan(find_harm(np.zeros(3, np.bool_)))
