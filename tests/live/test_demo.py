@@ -24,7 +24,6 @@ from es_rerank.engine.kinds import KINDS
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
-SECOND_RUN_S = 60
 MEASURES = {"ndcg10", "ild10", "brands10"}
 
 
@@ -108,10 +107,9 @@ def test_reranking_makes_the_sample_better_and_more_varied(first: Any) -> None:
 def test_a_second_run_reuses_the_cache(
     first: Any, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
-    shown, said, seconds = run_once(environment, tmp_path)
+    shown, said, _ = run_once(environment, tmp_path)
     assert "Indexing" not in said
     assert "Enriching" not in said
-    assert seconds < SECOND_RUN_S
     for query, again in zip(first[0]["queries"], shown["queries"], strict=True):
         assert query["before"]["hits"] == again["before"]["hits"]
         assert query["after"]["hits"] == again["after"]["hits"]
