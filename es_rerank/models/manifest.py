@@ -12,7 +12,7 @@ bottleneck adapters (Houlsby et al., ICML 2019), which are added after a layer i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,7 @@ def find_folder(name: str) -> Path | None:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write it down, with the hashes of the files that lie there."""
-    hashes = {name: hash_file(folder / name) for name in (ADAPTER, HEADS)}
-    told = {**asdict(manifest), "hashes": hashes}
-    written = msgspec.json.format(msgspec.json.encode(told), indent=1)
-    (folder / MANIFEST).write_bytes(written + b"\n")
+    write_hashed(asdict(manifest), (ADAPTER, HEADS), folder)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -101,13 +98,25 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.convert(told, Manifest)
     except msgspec.ValidationError as error:
         raise ModelError(f"{path} is no manifest ({error}): export the model anew") from error
-    for name in (ADAPTER, HEADS):
-        if not (folder / name).is_file() or hash_file(folder / name) != manifest.hashes.get(name):
+    check_files(folder, manifest.hashes, (ADAPTER, HEADS), "export the model anew")
+    return manifest
+
+
+def write_hashed(told: Mapping[str, Any], files: Sequence[str], folder: Path) -> None:
+    """Write what is told of a folder, with the hashes of its files."""
+    hashes = {name: hash_file(folder / name) for name in files}
+    written = msgspec.json.format(msgspec.json.encode({**told, "hashes": hashes}), indent=1)
+    (folder / MANIFEST).write_bytes(written + b"\n")
+
+
+def check_files(folder: Path, hashes: Mapping[str, str], files: Sequence[str], mend: str) -> None:
+    """Raise ModelError for a file that is missing or is another; mend: how to get it back."""
+    for name in files:
+        if not (folder / name).is_file() or hash_file(folder / name) != hashes.get(name):
             raise ModelError(
                 f"{folder / name} is missing or is not the file that {MANIFEST} speaks of: copy "
-                "the whole folder again, or export the model anew"
+                f"the whole folder again, or {mend}"
             )
-    return manifest
 
 
 def hash_file(path: Path) -> str:

@@ -91,13 +91,14 @@ def save_embedder(recipe: Recipe, data: Dataset, finished: Run, run: Path, out: 
     write_model(plain, backbone, out)
     served = load_embedder(str(out), "cpu")
     steps = kept_step(run, finished)
+    scores = [score(served, group, data) for group in data.held]
     figures = {
-        "ranking": compare_ranking(data.held, [score(served, g, data) for g in data.held]),
+        "ranking": compare_ranking(data.held, scores),
         "guards": {
             **measure_fit(
                 data,
                 lambda group: score(served, group, data),
-                [score(served, group, data) for group in data.held],
+                scores,
                 0.0,
             ),
             **check_leakage(data),

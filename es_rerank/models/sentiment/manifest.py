@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from es_rerank.errors import ModelError
-from es_rerank.models.manifest import ADAPTER, MANIFEST, hash_file
+from es_rerank.models.manifest import ADAPTER, MANIFEST, check_files, write_hashed
 
 FORMAT = 1
 KIND = "sentiment"
@@ -62,10 +62,7 @@ def find_folder(name: str) -> Path | None:
 
 def write_manifest(manifest: SentimentManifest, folder: Path) -> None:
     """Write it down, with the hashes of the files that lie there."""
-    hashes = {name: hash_file(folder / name) for name in manifest.files}
-    told = {**asdict(manifest), "hashes": hashes}
-    written = msgspec.json.format(msgspec.json.encode(told), indent=1)
-    (folder / MANIFEST).write_bytes(written + b"\n")
+    write_hashed(asdict(manifest), manifest.files, folder)
 
 
 def read_manifest(folder: Path) -> SentimentManifest:
@@ -80,10 +77,5 @@ def read_manifest(folder: Path) -> SentimentManifest:
         manifest = msgspec.convert(told, SentimentManifest)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ModelError(f"{path} cannot be read ({error}): train the model anew") from error
-    for name in manifest.files:
-        if not (folder / name).is_file() or hash_file(folder / name) != manifest.hashes.get(name):
-            raise ModelError(
-                f"{folder / name} is missing or is not the file that {MANIFEST} speaks of: copy "
-                "the whole folder again, or train the model anew"
-            )
+    check_files(folder, manifest.hashes, manifest.files, "train the model anew")
     return manifest
